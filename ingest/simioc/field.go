@@ -1,0 +1,223 @@
+package simioc
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"pvlog/ingest/ca"
+)
+
+// record is a Record in service.
+type record struct {
+	def  *Record
+	name string // with prefix
+	main *variable
+	n    uint64 // processings so far; owned by Run, then by the scanning goroutine
+
+	complained bool // as n
+
+	// guarded by mu
+	mu     sync.Mutex
+	fields map[string]*variable // those that some client asked for
+}
+
+// field is a field of records other than VAL. A long field ("$") is a string
+// as CHAR array.
+type field struct {
+	name   string
+	native ca.DBR
+	size   int                              // of a long field: characters and NUL
+	of     func(def *Record) bool           // which records have it
+	get    func(r *record, m *metadata) any // string, int16 or float64
+	set    func(m *metadata, x any)         // nil = not writable
+	check  func(x any) error                // refuses a put
+	labels []string                         // of an enum
+}
+
+func anyRecord(*Record) bool     { return true }
+func numericOnly(d *Record) bool { return d.numeric() }
+func scalarOnly(d *Record) bool  { return d.numeric() && d.elements() == 1 }
+func arrayOnly(d *Record) bool   { return d.elements() > 1 }
+func floatOnly(d *Record) bool   { return d.Type == ca.DBRDouble || d.Type == ca.DBRFloat }
+
+var (
+	scanLabels = []string{"Passive", "Event", "I/O Intr", "10 second", "5 second", "2 second", "1 second", ".5 second", ".2 second", ".1 second"}
+	typeLabels = []string{"STRING", "SHORT", "FLOAT", "ENUM", "UCHAR", "LONG", "DOUBLE"}
+)
+
+// fields are all fields that records have here, by name.
+var fields = fieldTable(
+	&field{name: "NAME", native: ca.DBRString, size: 61, of: anyRecord, get: func(r *record, _ *metadata) any { return r.name }},
+	&field{name: "RTYP", native: ca.DBRString, of: anyRecord, get: func(_ *record, m *metadata) any { return m.class }},
+	&field{name: "DESC", native: ca.DBRString, size: maxDescBytes + 1, of: anyRecord,
+		get: func(_ *record, m *metadata) any { return m.desc }, set: func(m *metadata, x any) { m.desc = x.(string) }},
+	&field{name: "EGU", native: ca.DBRString, size: maxUnitsBytes + 1, of: numericOnly,
+		get: func(_ *record, m *metadata) any { return m.Units }, set: func(m *metadata, x any) { m.Units = x.(string) },
+		check: func(x any) error { return atMost(x.(string), maxUnitsBytes) }},
+	&field{name: "PREC", native: ca.DBRShort, of: floatOnly,
+		get: func(_ *record, m *metadata) any { return int16(m.Precision) }, set: func(m *metadata, x any) { m.Precision = int(x.(int16)) }},
+	&field{name: "SCAN", native: ca.DBREnum, of: anyRecord, labels: scanLabels, get: func(r *record, _ *metadata) any { return scanOf(r.def.Rate) }},
+	&field{name: "NELM", native: ca.DBRLong, of: arrayOnly, get: func(r *record, _ *metadata) any { return int32(r.def.elements()) }},
+	&field{name: "FTVL", native: ca.DBREnum, of: arrayOnly, labels: typeLabels, get: func(r *record, _ *metadata) any { return uint16(r.def.Type) }},
+	limitField("HOPR", numericOnly, func(m *metadata) *float64 { return &m.limits.HOPR }),
+	limitField("LOPR", numericOnly, func(m *metadata) *float64 { return &m.limits.LOPR }),
+	limitField("HIHI", scalarOnly, func(m *metadata) *float64 { return &m.limits.HIHI }),
+	limitField("HIGH", scalarOnly, func(m *metadata) *float64 { return &m.limits.HIGH }),
+	limitField("LOW", scalarOnly, func(m *metadata) *float64 { return &m.limits.LOW }),
+	limitField("LOLO", scalarOnly, func(m *metadata) *float64 { return &m.limits.LOLO }),
+	limitField("MDEL", scalarOnly, func(m *metadata) *float64 { return &m.mdel }),
+	limitField("ADEL", scalarOnly, func(m *metadata) *float64 { return &m.adel }),
+)
+
+func fieldTable(all ...*field) map[string]*field {
+	table := make(map[string]*field, len(all))
+	for _, f := range all {
+		table[f.name] = f
+	}
+	return table
+}
+
+// limitField is a number of the record. Its native type is DOUBLE for all
+// records, where a real longin has LONG: clients convert either.
+func limitField(name string, of func(*Record) bool, at func(*metadata) *float64) *field {
+	return &field{name: name, native: ca.DBRDouble, of: of,
+		get: func(_ *record, m *metadata) any { return *at(m) },
+		set: func(m *metadata, x any) { *at(m) = x.(float64) }}
+}
+
+func atMost(s string, n int) error {
+	if len(s) > n {
+		return fmt.Errorf("%w: %q has more than %d bytes", errConvert, s, n)
+	}
+	return nil
+}
+
+// scanOf is the choice of .SCAN that a rate comes closest to; 0 is Passive.
+func scanOf(rate float64) uint16 {
+	if rate == 0 {
+		return 0
+	}
+	best, distance := uint16(0), math.Inf(1)
+	for i, hz := range []float64{0.1, 0.2, 0.5, 1, 2, 5, 10} {
+		if d := math.Abs(math.Log(rate / hz)); d < distance {
+			best, distance = uint16(3+i), d
+		}
+	}
+	return best
+}
+
+// newRecord puts a checked Record into service under its full name.
+func newRecord(def *Record, name string) (*record, error) {
+	r := &record{def: def, name: name}
+	v := value{n: 1}
+	if def.elements() > 1 {
+		v.n = 0
+	} else if def.Type == ca.DBRString {
+		v.data = make([]byte, ca.MaxStringSize)
+	}
+	r.main = &variable{name: name, native: def.Type, max: def.elements(), writable: !def.ReadOnly, record: r}
+	meta := metadata{class: def.recordType(), desc: def.Desc, limits: def.Limits, mdel: def.MDEL, adel: def.ADEL}
+	meta.Units, meta.Precision, meta.EnumStrings = def.Units, def.Precision, def.Labels
+	r.main.cur = snapshot{value: v, native: def.Type, severity: severityInvalid, status: statusUDF, acks: severityInvalid, ackt: true, meta: meta.onWire()}
+	r.main.cur.time.Sec = epoch
+	if def.Value == nil {
+		return r, nil
+	}
+	first, err := encodeValue(def.Type, def.elements(), def.Value)
+	if err != nil {
+		return nil, fmt.Errorf("first value: %w", err)
+	}
+	r.main.post(&posting{value: first, clock: time.Now().UnixNano()}, nil)
+	return r, nil
+}
+
+// onWire gives a copy whose limits are also in the form that ca encodes. Alarm
+// limits not in force are NaN, as from base 7.
+func (m metadata) onWire() *metadata {
+	l := m.limits
+	m.Limits = map[string]float64{"HOPR": l.HOPR, "LOPR": l.LOPR, "DRVH": l.HOPR, "DRVL": l.LOPR,
+		"HIHI": l.HIHI, "HIGH": l.HIGH, "LOW": l.LOW, "LOLO": l.LOLO}
+	if !l.Alarm {
+		for _, name := range []string{"HIHI", "HIGH", "LOW", "LOLO"} {
+			m.Limits[name] = math.NaN()
+		}
+	}
+	return &m
+}
+
+// channel finds what a client may connect to behind the record's dot: "" and
+// VAL are the value, "$" after a string makes it a CHAR array. nil: no such
+// field.
+func (r *record) channel(name string) *variable {
+	if name == "" || name == "VAL" {
+		return r.main
+	}
+	base, long := strings.CutSuffix(name, "$")
+	f := fields[base]
+	if base == "" || base == "VAL" {
+		f = &field{name: "VAL", native: r.def.Type, size: ca.MaxStringSize, of: anyRecord, get: currentText}
+		long = long && r.def.elements() == 1
+	}
+	switch {
+	case f == nil || !f.of(r.def):
+		return nil
+	case long && (f.native != ca.DBRString || f.size == 0):
+		return nil
+	case !long && f.name == "VAL":
+		return nil
+	}
+	return r.fieldVariable(f, long)
+}
+
+// currentText is the value of a string record.
+func currentText(r *record, _ *metadata) any {
+	s := r.main.snapshot()
+	return cString(s.value.bytes(ca.MaxStringSize))
+}
+
+func (r *record) fieldVariable(f *field, long bool) *variable {
+	name := f.name
+	if long {
+		name += "$"
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v := r.fields[name]; v != nil {
+		return v
+	}
+	v := &variable{name: r.name + "." + name, native: f.native, max: 1, writable: f.set != nil, record: r, field: f}
+	if long {
+		v.native, v.max = ca.DBRChar, f.size
+	}
+	meta := *r.main.snapshot().meta
+	if f.labels != nil {
+		meta.EnumStrings = f.labels
+	}
+	v.cur = snapshot{native: v.native, meta: &meta, value: r.fieldValue(v, &meta)}
+	if r.fields == nil {
+		r.fields = make(map[string]*variable)
+	}
+	r.fields[name] = v
+	return v
+}
+
+// fieldValue is what a field says now. Strings longer than the variable are
+// cut, as a real IOC does.
+func (r *record) fieldValue(v *variable, m *metadata) value {
+	x := v.field.get(r, m)
+	if s, ok := x.(string); ok {
+		limit := ca.MaxStringSize - 1
+		if v.native == ca.DBRChar {
+			limit = v.max - 1
+		}
+		x = s[:min(len(s), limit)]
+	}
+	b, n, err := appendElements(nil, v.native, x)
+	if err != nil {
+		panic(fmt.Sprintf("simioc: field %s: %v", v.name, err)) // the table above is wrong
+	}
+	return wireValue(v.native, v.max, n, b)
+}

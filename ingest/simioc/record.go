@@ -1,0 +1,119 @@
+package simioc
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"pvlog/ingest/ca"
+)
+
+// Record describes one record of the IOC. Only Name and Type are needed: the
+// zero value of the rest is a passive, writable scalar that was never
+// processed (UDF, INVALID, stamp 1990-01-01).
+type Record struct {
+	Name  string // after the IOC's prefix; without '.', white space and control characters
+	Type  ca.DBR // native type, ca.DBRString to ca.DBRDouble
+	Count int    // elements at most (NELM); 0 and 1 make a scalar
+	RTYP  string // record type; "" = what a real IOC would use for Type and Count
+	Desc  string // .DESC, 40 bytes at most
+	Units string // .EGU, 15 bytes at most; CTRL types carry its first 7
+
+	Precision int      // .PREC: digits after the point when read as a string
+	Limits    Limits   // of numeric records
+	Labels    []string // of enum records: 16 at most, 25 bytes each
+	ReadOnly  bool     // puts by clients are refused with NOWTACCESS
+
+	// MDEL and ADEL are the deadbands of VALUE and LOG updates of numeric
+	// scalars: one is sent when the value moved by more since the last. 0
+	// sends every change, -1 every processing.
+	MDEL, ADEL float64
+
+	// Value is the first value, nil for a record that was never processed.
+	// Accepted are the Go type of Type (string, int16, float32, uint16, byte,
+	// int32, float64), a slice of it, and int and float64 where they fit.
+	Value any
+
+	Rate float64 // processings per second, 0 = passive
+
+	// Generate gives the value of the n-th processing, n from 0. It is called
+	// by one goroutine and must not block. nil leaves the value as it is.
+	Generate func(n uint64, at time.Time) any
+
+	counts bool // a load record: the value is the number of processings before
+}
+
+// Limits are the operating and alarm limits of a numeric record.
+type Limits struct {
+	LOPR, HOPR            float64 // display and control range
+	LOLO, LOW, HIGH, HIHI float64
+	Alarm                 bool // the four alarm limits are in force: LOLO, HIHI MAJOR; LOW, HIGH MINOR
+}
+
+// Bounds of a record's strings and rates.
+const (
+	maxNameBytes  = 500
+	maxDescBytes  = 40
+	maxUnitsBytes = 15
+	maxLabels     = 16
+	maxLabelBytes = 25
+	maxRate       = 1000
+	maxElements   = 1 << 20
+)
+
+// check refuses a record that no IOC could serve.
+func (r *Record) check() error {
+	switch {
+	case r.Name == "" || len(r.Name) > maxNameBytes:
+		return fmt.Errorf("the name has %d bytes, 1 to %d are allowed", len(r.Name), maxNameBytes)
+	case strings.ContainsFunc(r.Name, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '.' }):
+		return fmt.Errorf("a record name has no dot, white space or control characters")
+	case r.Type > ca.DBRDouble:
+		return fmt.Errorf("type %d is not a native type (0 to 6)", r.Type)
+	case r.Count < 0 || r.Count > maxElements:
+		return fmt.Errorf("count %d, 0 to %d are allowed", r.Count, maxElements)
+	case len(r.Desc) > maxDescBytes:
+		return fmt.Errorf("the description has %d bytes, %d are allowed", len(r.Desc), maxDescBytes)
+	case len(r.Units) > maxUnitsBytes:
+		return fmt.Errorf("the units have %d bytes, %d are allowed", len(r.Units), maxUnitsBytes)
+	case len(r.Labels) > maxLabels:
+		return fmt.Errorf("%d labels, %d are allowed", len(r.Labels), maxLabels)
+	case math.IsNaN(r.Rate) || r.Rate < 0 || r.Rate > maxRate:
+		return fmt.Errorf("rate %v Hz, 0 to %d are allowed", r.Rate, maxRate)
+	}
+	for _, l := range r.Labels {
+		if len(l) > maxLabelBytes {
+			return fmt.Errorf("label %q has %d bytes, %d are allowed", l, len(l), maxLabelBytes)
+		}
+	}
+	return nil
+}
+
+// elements is the most elements a value can have.
+func (r *Record) elements() int { return max(r.Count, 1) }
+
+// recordType is the RTYP: the one stated, or that of the real record whose
+// VAL has this type and count.
+func (r *Record) recordType() string {
+	switch {
+	case r.RTYP != "":
+		return r.RTYP
+	case r.elements() > 1:
+		return "waveform"
+	case r.Type == ca.DBRDouble:
+		return "ai"
+	case r.Type == ca.DBRLong:
+		return "longin"
+	case r.Type == ca.DBRString:
+		return "stringin"
+	case r.Type == ca.DBREnum && len(r.Labels) <= 2:
+		return "bi"
+	case r.Type == ca.DBREnum:
+		return "mbbi"
+	}
+	return "waveform" // NELM = 1: the only record whose VAL is CHAR, SHORT or FLOAT
+}
+
+// numeric reports whether the value has units and limits.
+func (r *Record) numeric() bool { return r.Type != ca.DBRString && r.Type != ca.DBREnum }
