@@ -1,0 +1,306 @@
+package ca
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Causes that a channel or a get can end with.
+var (
+	ErrUnresponsive = errors.New("the server answers no ECHO")
+	ErrNoChannel    = errors.New("the server has no such channel")
+	ErrChannelEnded = errors.New("the server ended the channel")
+	ErrGetTimeout   = errors.New("the server did not answer the get in time")
+	ErrNativeType   = errors.New("the server announced a native type that does not exist")
+	ErrNotConnected = errors.New("the channel is not connected")
+)
+
+// CircuitOptions of a [Circuit]. The zero value is the default.
+type CircuitOptions struct {
+	ConnTimeout time.Duration // silence after which an ECHO is sent (EPICS_CA_CONN_TMO); 0 is 30 s
+	EchoTimeout time.Duration // how long its answer may take; 0 is 5 s
+	FirstByte   time.Duration // silence after the dial until the first ECHO; 0 is 10 s, at most ConnTimeout
+	GiveUp      time.Duration // how long an unresponsive circuit is kept; 0 is 60 s
+	GetTimeout  time.Duration // how long a get may take; 0 is 10 s
+	Minor       uint16        // of the server, if the search reply told; 0 is [MinorVersion]
+	User, Host  string        // identity for access security
+}
+
+func (o CircuitOptions) withDefaults() CircuitOptions {
+	set := func(d *time.Duration, otherwise time.Duration) {
+		if *d <= 0 {
+			*d = otherwise
+		}
+	}
+	set(&o.ConnTimeout, 30*time.Second)
+	set(&o.EchoTimeout, 5*time.Second)
+	set(&o.FirstByte, 10*time.Second)
+	set(&o.GiveUp, 60*time.Second)
+	set(&o.GetTimeout, 10*time.Second)
+	o.FirstByte = min(o.FirstByte, o.ConnTimeout)
+	if o.Minor == 0 {
+		o.Minor = MinorVersion
+	}
+	return o
+}
+
+// Circuit is the state of one connection to a server, without the connection:
+// requests collect as bytes for [Circuit.TakeOutput], what arrived goes to
+// [Circuit.Handle], and time is an argument. It makes no request that rsrv
+// answers by closing the circuit (an unknown sid or subscription id), which
+// would disconnect every channel of the IOC.
+//
+// It is not safe for concurrent use: caclient guards it with a mutex.
+type Circuit struct {
+	options  CircuitOptions
+	minor    uint16
+	greeted  bool // the server's VERSION came
+	out      []byte
+	channels map[uint32]*circuitChannel // by cid
+	subs     map[uint32]*subscription   // by subscription id; a cancelled one stays until its acknowledgement
+	gets     map[uint32]*get            // by ioid
+	oldest   []*get                     // in the order of their deadlines
+	nextID   uint32                     // of subscriptions and gets, one table as in libca
+	watch    watch
+}
+
+type circuitChannel struct {
+	cid    uint32
+	owner  any
+	sid    uint32
+	open   bool // sid is valid: 0 is a legal sid
+	native DBR
+	count  uint32
+	rights uint32
+	mask   uint16 // wanted subscription, 0 is none
+	sub    *subscription
+}
+
+type subscription struct {
+	id      uint32
+	channel *circuitChannel // nil once cancelled
+	dbr     DBR
+	count   uint32
+}
+
+// NewCircuit begins a circuit: VERSION, CLIENT_NAME and HOST_NAME are its
+// first output.
+func NewCircuit(o CircuitOptions, now time.Time) *Circuit {
+	o = o.withDefaults()
+	c := &Circuit{
+		options:  o,
+		minor:    min(o.Minor, MinorVersion),
+		channels: map[uint32]*circuitChannel{},
+		subs:     map[uint32]*subscription{},
+		gets:     map[uint32]*get{},
+	}
+	c.watch.begin(now, o.FirstByte)
+	c.out = AppendVersion(c.out)
+	c.out = AppendClientName(c.out, o.User)
+	c.out = AppendHostName(c.out, o.Host)
+	return c
+}
+
+// Minor is the smaller of both ends' minor versions as far as known.
+func (c *Circuit) Minor() uint16 { return c.minor }
+
+// Greeted says whether the server has told its version, which a name server
+// must before it is searched.
+func (c *Circuit) Greeted() bool { return c.greeted }
+
+// Len is the number of channels, claimed or connected.
+func (c *Circuit) Len() int { return len(c.channels) }
+
+// Owners gives what [Circuit.Create] was given, of all channels.
+func (c *Circuit) Owners() []any {
+	owners := make([]any, 0, len(c.channels))
+	for _, ch := range c.channels {
+		owners = append(owners, ch.owner)
+	}
+	return owners
+}
+
+// Output is the number of bytes that wait to be sent.
+func (c *Circuit) Output() int { return len(c.out) }
+
+// TakeOutput gives the bytes that wait to be sent and takes a slice to collect
+// the next ones in.
+func (c *Circuit) TakeOutput(next []byte) []byte {
+	out := c.out
+	c.out = next[:0]
+	return out
+}
+
+// Send adds finished messages to the output: a name server's searches.
+func (c *Circuit) Send(messages []byte) { c.out = append(c.out, messages...) }
+
+// Create claims a name. owner comes back in the channel's events. A mask that
+// is not 0 subscribes as soon as the channel is connected.
+func (c *Circuit) Create(cid uint32, name string, mask uint16, owner any) {
+	c.channels[cid] = &circuitChannel{cid: cid, owner: owner, mask: mask}
+	c.out = AppendCreateChan(c.out, cid, name)
+}
+
+// Subscribe wants a DBR_TIME_<native> monitor with an event mask; it begins at
+// once or when the channel is connected, and replaces one with another mask.
+func (c *Circuit) Subscribe(cid uint32, mask uint16) {
+	ch, ok := c.channels[cid]
+	if !ok || (ch.mask == mask && (ch.sub != nil || !ch.open)) {
+		return
+	}
+	c.cancel(ch)
+	ch.mask = mask
+	if ch.open {
+		c.subscribe(ch)
+	}
+}
+
+// Unsubscribe ends the monitor; updates that are on their way are ignored.
+func (c *Circuit) Unsubscribe(cid uint32) {
+	if ch, ok := c.channels[cid]; ok {
+		c.cancel(ch)
+		ch.mask = 0
+	}
+}
+
+// Clear ends a channel and its monitor. A claim that is still unanswered is
+// cleared when its answer comes.
+func (c *Circuit) Clear(cid uint32) {
+	ch, ok := c.channels[cid]
+	if !ok {
+		return
+	}
+	if ch.open {
+		c.out = AppendClearChannel(c.out, ch.sid, cid)
+	}
+	c.forget(ch)
+}
+
+// forget drops a channel. Its subscription ends on the server with the
+// channel, without an acknowledgement of its own.
+func (c *Circuit) forget(ch *circuitChannel) {
+	if ch.sub != nil {
+		delete(c.subs, ch.sub.id)
+	}
+	delete(c.channels, ch.cid)
+}
+
+func (c *Circuit) subscribe(ch *circuitChannel) {
+	if ch.mask == 0 {
+		return
+	}
+	sub := &subscription{
+		id: c.newID(), channel: ch, dbr: ch.native.Time(), count: c.wireCount(0, ch),
+	}
+	ch.sub = sub
+	c.subs[sub.id] = sub
+	c.out = AppendEventAdd(c.out, ch.sid, sub.id, sub.dbr, sub.count, ch.mask)
+}
+
+func (c *Circuit) cancel(ch *circuitChannel) {
+	if ch.sub == nil {
+		return
+	}
+	c.out = AppendEventCancel(c.out, ch.sid, ch.sub.id, ch.sub.dbr, ch.sub.count)
+	ch.sub.channel = nil
+	ch.sub = nil
+}
+
+// wireCount asks an old peer for the native count where the current length
+// is wanted.
+func (c *Circuit) wireCount(count uint32, ch *circuitChannel) uint32 {
+	if count == 0 && c.minor < MinDynamicCount {
+		return ch.count
+	}
+	return count
+}
+
+// newID is never 0 and never one in use.
+func (c *Circuit) newID() uint32 {
+	for {
+		c.nextID++
+		if c.nextID == 0 || c.subs[c.nextID] != nil || c.gets[c.nextID] != nil {
+			continue
+		}
+		return c.nextID
+	}
+}
+
+// Info is what a connected channel is.
+type Info struct {
+	Native   DBR    // 0 to 6
+	Count    uint32 // maximal number of elements
+	Minor    uint16 // of the circuit
+	Readable bool
+	Writable bool
+}
+
+// Info gives a channel's present state; ok is false while it is not connected.
+func (c *Circuit) Info(cid uint32) (info Info, ok bool) {
+	ch, found := c.channels[cid]
+	if !found || !ch.open {
+		return Info{}, false
+	}
+	return c.info(ch), true
+}
+
+func (c *Circuit) info(ch *circuitChannel) Info {
+	return Info{
+		Native: ch.native, Count: ch.count, Minor: c.minor,
+		Readable: ch.rights&AccessRead != 0, Writable: ch.rights&AccessWrite != 0,
+	}
+}
+
+// get is a READ_NOTIFY on its way.
+type get struct {
+	id       uint32
+	dbr      DBR
+	owner    any
+	deadline time.Time
+	done     bool
+}
+
+// Get asks for a value once; its answer, failure or time-out comes as an event
+// of kind [EventGet] with this owner. Count 0 is the current length.
+func (c *Circuit) Get(now time.Time, cid uint32, t DBR, count uint32, owner any) error {
+	ch, ok := c.channels[cid]
+	if !ok || !ch.open {
+		return ErrNotConnected
+	}
+	if !t.Valid() || t == DBRPutAckT || t == DBRPutAckS {
+		// The server would close the circuit.
+		return fmt.Errorf("get %v: no such type can be read", t)
+	}
+	g := &get{id: c.newID(), dbr: t, owner: owner, deadline: now.Add(c.options.GetTimeout)}
+	c.gets[g.id] = g
+	c.oldest = append(c.oldest, g)
+	c.out = AppendReadNotify(c.out, ch.sid, g.id, t, c.wireCount(count, ch))
+	return nil
+}
+
+// Gets ends all gets on their way and gives their owners: the circuit is lost.
+func (c *Circuit) Gets() []any {
+	var owners []any
+	for _, g := range c.oldest {
+		if !g.done {
+			owners = append(owners, g.owner)
+		}
+	}
+	c.gets = map[uint32]*get{}
+	c.oldest = nil
+	return owners
+}
+
+// expireGets gives the gets whose time is up.
+func (c *Circuit) expireGets(now time.Time, events []Event) []Event {
+	for len(c.oldest) > 0 && (c.oldest[0].done || !now.Before(c.oldest[0].deadline)) {
+		if g := c.oldest[0]; !g.done {
+			delete(c.gets, g.id)
+			events = append(events, Event{Kind: EventGet, Owner: g.owner, Type: g.dbr, Err: ErrGetTimeout})
+		}
+		c.oldest[0] = nil
+		c.oldest = c.oldest[1:]
+	}
+	return events
+}

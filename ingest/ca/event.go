@@ -1,0 +1,195 @@
+package ca
+
+import "fmt"
+
+// EventKind says what an [Event] of a circuit is.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	EventNone         EventKind = iota // nothing that anyone needs to know
+	EventUpdate                        // a monitor's value, or its failure in Status
+	EventGet                           // a get's answer, or Err
+	EventConnected                     // a channel answered its claim: Info
+	EventEnded                         // a claim was refused, or the server ended the channel: Err
+	EventReply                         // a name server's answer: Reply
+	EventRejected                      // a message that cannot be right was passed over: Err
+	EventFailure                       // the server reports a failure: Status and Text
+	EventProbe                         // an ECHO was sent
+	EventUnresponsive                  // the server stopped to answer; the connection is kept
+	EventLost                          // the circuit is to be closed
+)
+
+// Event is what one message, or time, does to a circuit.
+type Event struct {
+	Kind      EventKind
+	Owner     any  // of the channel or get
+	Connected bool // EventEnded: the channel had been connected
+	Type      DBR
+	Count     uint32
+	Status    uint32 // ECA
+	Payload   []byte // valid as long as Handle's
+	Info      Info
+	Reply     Reply
+	Text      string
+	Err       error
+}
+
+// Handle takes one message of the server. An error means that the stream
+// cannot be trusted further and the circuit is to be closed; whatever else is
+// odd becomes an event of kind [EventRejected] and costs nobody else anything.
+func (c *Circuit) Handle(h Header, payload []byte, tooLarge bool) (Event, error) {
+	if h.Command == CmdEventAdd {
+		return c.update(h, payload, tooLarge), nil
+	}
+	switch h.Command {
+	case CmdReadNotify:
+		return c.answer(h, payload, tooLarge), nil
+	case CmdVersion:
+		// A server of minor 0 does not exist any more: it left the field empty.
+		if m := uint16(min(h.Count, MinorVersion)); m > 0 {
+			c.minor, c.greeted = m, true
+		}
+	case CmdAccessRights:
+		if ch, ok := c.channels[h.P1]; ok {
+			ch.rights = h.P2
+		}
+	case CmdCreateChan:
+		return c.created(h), nil
+	case CmdCreateChanFail:
+		return c.ended(h.P1, ErrNoChannel), nil
+	case CmdServerDisconnect:
+		return c.ended(h.P1, ErrChannelEnded), nil
+	case CmdError:
+		return c.failure(h, payload), nil
+	case CmdSearch:
+		return Event{Kind: EventReply, Reply: Reply{CID: h.P2, Port: h.DataType, Address: h.P1, Minor: c.minor}}, nil
+	case CmdEcho, CmdReadSync, CmdClearChannel, CmdNotFound:
+	default:
+		return rejected("%s is nothing that a server sends", CommandName(h.Command)), nil
+	}
+	return Event{}, nil
+}
+
+func rejected(format string, args ...any) Event {
+	return Event{Kind: EventRejected, Err: fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...)}
+}
+
+// update takes EVENT_ADD: a value, or the acknowledgement of a cancel, which
+// has the same command and no payload. A TIME payload is never empty, so the
+// two cannot be confused.
+func (c *Circuit) update(h Header, payload []byte, tooLarge bool) Event {
+	sub, ok := c.subs[h.P2]
+	if !ok {
+		return Event{}
+	}
+	if h.PayloadSize == 0 {
+		if sub.channel == nil {
+			delete(c.subs, h.P2)
+			return Event{}
+		}
+		return rejected("an update without payload")
+	}
+	if sub.channel == nil {
+		return Event{}
+	}
+	e := Event{Kind: EventUpdate, Owner: sub.channel.owner, Type: DBR(h.DataType), Count: h.Count, Status: h.P1}
+	if e.Type != sub.dbr {
+		bad := rejected("an update of %v for a subscription of %v", e.Type, sub.dbr)
+		bad.Owner = e.Owner
+		return bad
+	}
+	switch {
+	case tooLarge:
+		e.Status = StatusTooLarge
+	case e.Status == StatusNormal:
+		if err := checkSize(e.Type, e.Count, payload); err != nil {
+			return Event{Kind: EventRejected, Owner: e.Owner, Err: err}
+		}
+		e.Payload = payload
+	}
+	return e
+}
+
+// answer takes READ_NOTIFY.
+func (c *Circuit) answer(h Header, payload []byte, tooLarge bool) Event {
+	g, ok := c.gets[h.P2]
+	if !ok {
+		return Event{} // late: it has timed out
+	}
+	c.endGet(g)
+	e := Event{Kind: EventGet, Owner: g.owner, Type: DBR(h.DataType), Count: h.Count, Status: h.P1}
+	switch {
+	case tooLarge:
+		e.Status = StatusTooLarge
+	case e.Status != StatusNormal:
+	case e.Type != g.dbr:
+		e.Err = fmt.Errorf("%w: %v was answered by %v", ErrMalformed, g.dbr, e.Type)
+	default:
+		if e.Err = checkSize(e.Type, e.Count, payload); e.Err == nil {
+			e.Payload = payload
+		}
+	}
+	return e
+}
+
+func (c *Circuit) endGet(g *get) {
+	g.done = true
+	delete(c.gets, g.id)
+	for len(c.oldest) > 0 && c.oldest[0].done {
+		c.oldest[0] = nil
+		c.oldest = c.oldest[1:]
+	}
+}
+
+// created takes the answer to a claim. One that nobody waits for any more is
+// cleared, or the server would keep the channel for the life of the circuit.
+func (c *Circuit) created(h Header) Event {
+	ch, ok := c.channels[h.P1]
+	if !ok {
+		c.out = AppendClearChannel(c.out, h.P2, h.P1)
+		return Event{}
+	}
+	if ch.open {
+		return rejected("CREATE_CHAN for a channel that is connected")
+	}
+	if h.DataType > uint16(DBRDouble) {
+		c.out = AppendClearChannel(c.out, h.P2, h.P1)
+		c.forget(ch)
+		return Event{Kind: EventEnded, Owner: ch.owner, Err: fmt.Errorf("%w: %d", ErrNativeType, h.DataType)}
+	}
+	ch.open, ch.sid, ch.native, ch.count = true, h.P2, DBR(h.DataType), h.Count
+	c.subscribe(ch)
+	return Event{Kind: EventConnected, Owner: ch.owner, Info: c.info(ch)}
+}
+
+// ended takes CREATE_CH_FAIL and SERVER_DISCONN.
+func (c *Circuit) ended(cid uint32, cause error) Event {
+	ch, ok := c.channels[cid]
+	if !ok {
+		return Event{}
+	}
+	c.forget(ch)
+	return Event{Kind: EventEnded, Owner: ch.owner, Connected: ch.open, Err: cause}
+}
+
+// failure takes ERROR. What failed stands in the header of the request that
+// the payload begins with.
+func (c *Circuit) failure(h Header, payload []byte) Event {
+	request, n, _ := ParseHeader(payload)
+	if n == 0 {
+		return rejected("an ERROR of %d bytes", len(payload))
+	}
+	text := decodeText(payload[n:])
+	if request.Command == CmdReadNotify {
+		if g, ok := c.gets[request.P2]; ok {
+			c.endGet(g)
+			return Event{Kind: EventGet, Owner: g.owner, Type: g.dbr, Status: h.P2, Text: text}
+		}
+	}
+	e := Event{Kind: EventFailure, Status: h.P2, Text: CommandName(request.Command) + ": " + text}
+	if ch, ok := c.channels[h.P1]; ok {
+		e.Owner = ch.owner
+	}
+	return e
+}

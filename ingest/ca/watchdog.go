@@ -1,0 +1,76 @@
+package ca
+
+import "time"
+
+// watch is a circuit's receive watchdog (libca's, with one difference: any
+// byte counts as life, not only the ECHO's answer, because an archive wants
+// the data of a server that forgets to echo).
+type watch struct {
+	state watchState
+	heard bool // anything since the dial
+	due   time.Time
+}
+
+type watchState uint8
+
+const (
+	watchQuiet        watchState = iota // nothing is wrong
+	watchProbing                        // an ECHO is on its way
+	watchUnresponsive                   // it was not answered
+)
+
+func (w *watch) begin(now time.Time, patience time.Duration) {
+	w.state, w.due = watchQuiet, now.Add(patience)
+}
+
+// Heard says that bytes arrived. revived is true when the circuit was
+// unresponsive until now: its channels are connected again, with their
+// subscriptions as they were.
+func (c *Circuit) Heard(now time.Time) (revived bool) {
+	revived = c.watch.state == watchUnresponsive
+	c.watch.heard = true
+	c.watch.begin(now, c.options.ConnTimeout)
+	return revived
+}
+
+// Unresponsive says whether the server has stopped to answer.
+func (c *Circuit) Unresponsive() bool { return c.watch.state == watchUnresponsive }
+
+// Deadline is when [Circuit.Tick] has something to do.
+func (c *Circuit) Deadline() time.Time {
+	due := c.watch.due
+	for _, g := range c.oldest {
+		if g.done {
+			continue
+		}
+		if g.deadline.Before(due) {
+			due = g.deadline
+		}
+		break
+	}
+	return due
+}
+
+// Tick does what time alone demands: ECHO, unresponsive, gets that expire. The
+// last event may be [EventLost]: the circuit is to be closed.
+func (c *Circuit) Tick(now time.Time) []Event {
+	events := c.expireGets(now, nil)
+	if now.Before(c.watch.due) {
+		return events
+	}
+	switch c.watch.state {
+	case watchQuiet:
+		c.out = AppendEcho(c.out, c.minor)
+		c.watch.state, c.watch.due = watchProbing, now.Add(c.options.EchoTimeout)
+		return append(events, Event{Kind: EventProbe})
+	case watchProbing:
+		if !c.watch.heard {
+			// It accepted the connection and never spoke: nothing would be lost.
+			return append(events, Event{Kind: EventLost, Err: ErrUnresponsive})
+		}
+		c.out = AppendEcho(c.out, c.minor)
+		c.watch.state, c.watch.due = watchUnresponsive, now.Add(c.options.GiveUp)
+		return append(events, Event{Kind: EventUnresponsive, Err: ErrUnresponsive})
+	}
+	return append(events, Event{Kind: EventLost, Err: ErrUnresponsive})
+}
