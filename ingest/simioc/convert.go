@@ -30,16 +30,16 @@ func (n number) float64() float64 {
 	return float64(n.i)
 }
 
-// int64 cuts a float towards zero, as C does; what no int64 holds is 0, which
-// C leaves undefined.
+// int64 cuts a float towards zero, as C does. What no 32 bit integer holds is
+// the smallest one: C leaves it open, and this is what real IOCs answer.
 func (n number) int64() int64 {
 	switch {
 	case !n.float:
 		return n.i
-	case n.f >= -(1<<63) && n.f < 1<<63:
+	case n.f > math.MinInt32-1 && n.f < math.MaxInt32+1:
 		return int64(n.f)
 	}
-	return 0
+	return math.MinInt32
 }
 
 // format is what conversions to and from strings need beside the value.
@@ -133,8 +133,9 @@ func formatElement(from ca.DBR, e []byte, f format) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// formatFloat follows EPICS base: fixed point, from 1e7 with at most three
-// digits after it, and from 1e16 or with more than 8 digits as an exponent.
+// formatFloat follows EPICS base: fixed point rounded half away from zero, from
+// 1e7 with at most three digits after the point, from 1e16 or with more than 8
+// digits as an exponent.
 func formatFloat(x float64, precision int) string {
 	precision = min(max(precision, 0), 17)
 	switch {
@@ -143,11 +144,29 @@ func formatFloat(x float64, precision int) string {
 	case math.IsInf(x, 0):
 		return strings.ToLower(strings.TrimPrefix(strconv.FormatFloat(x, 'f', -1, 64), "+"))
 	case precision > 8 || math.Abs(x) > 1e16:
-		return fmt.Sprintf("%.*e", precision, x)
+		return fmt.Sprintf("%*.*e", precision+7, precision, x)
 	case math.Abs(x) > 1e7:
-		precision = min(precision, 3)
+		return strconv.FormatFloat(x, 'f', min(precision, 3), 64)
 	}
-	return strconv.FormatFloat(x, 'f', precision, 64)
+	return formatFixed(x, precision)
+}
+
+// formatFixed writes |x| <= 1e7 with at most 8 digits after the point.
+func formatFixed(x float64, precision int) string {
+	whole, fraction := math.Modf(math.Abs(x))
+	unit := math.Pow10(precision)
+	digits := math.Floor(fraction*unit + 0.5)
+	if digits >= unit {
+		whole, digits = whole+1, 0
+	}
+	s := strconv.FormatFloat(whole, 'f', 0, 64)
+	if precision > 0 {
+		s += fmt.Sprintf(".%0*.0f", precision, digits)
+	}
+	if x < 0 {
+		s = "-" + s
+	}
+	return s
 }
 
 // parseNumber reads text as a number for a native type; for an enum as one of
@@ -171,7 +190,7 @@ func parseNumber(s string, to ca.DBR, f format) (number, error) {
 		return number{f: x, float: true}, nil
 	case intErr == nil && i >= int64(lo) && i <= int64(hi):
 		return number{i: i}, nil
-	case err == nil && x >= float64(lo) && x <= float64(hi) && intErr != nil:
+	case err == nil && to != ca.DBREnum && x >= float64(lo) && x <= float64(hi) && intErr != nil:
 		return number{f: x, float: true}, nil
 	}
 	return number{}, fmt.Errorf("%w: %.40q is not a number of native type %d", errConvert, s, to)

@@ -121,7 +121,7 @@ func newRecord(def *Record, name string) (*record, error) {
 	r.main = &variable{name: name, native: def.Type, max: def.elements(), writable: !def.ReadOnly, record: r}
 	meta := metadata{class: def.recordType(), desc: def.Desc, limits: def.Limits, mdel: def.MDEL, adel: def.ADEL}
 	meta.Units, meta.Precision, meta.EnumStrings = def.Units, def.Precision, def.Labels
-	r.main.cur = snapshot{value: v, native: def.Type, severity: severityInvalid, status: statusUDF, acks: severityInvalid, ackt: true, meta: meta.onWire()}
+	r.main.cur = snapshot{value: v, native: def.Type, max: def.elements(), severity: severityInvalid, status: statusUDF, ackt: true, meta: meta.onWire()}
 	r.main.cur.time.Sec = epoch
 	if def.Value == nil {
 		return r, nil
@@ -135,18 +135,23 @@ func newRecord(def *Record, name string) (*record, error) {
 }
 
 // onWire gives a copy whose limits are also in the form that ca encodes. Alarm
-// limits not in force are NaN, as from base 7.
+// limits not in force are NaN for floats and 0 for integers, as from base 7.
 func (m metadata) onWire() *metadata {
-	l := m.limits
+	l, off := m.limits, math.Float64frombits(quietNaN)
 	m.Limits = map[string]float64{"HOPR": l.HOPR, "LOPR": l.LOPR, "DRVH": l.HOPR, "DRVL": l.LOPR,
 		"HIHI": l.HIHI, "HIGH": l.HIGH, "LOW": l.LOW, "LOLO": l.LOLO}
+	m.integers = m.Metadata
 	if !l.Alarm {
+		m.integers.Limits = map[string]float64{"HOPR": l.HOPR, "LOPR": l.LOPR, "DRVH": l.HOPR, "DRVL": l.LOPR}
 		for _, name := range []string{"HIHI", "HIGH", "LOW", "LOLO"} {
-			m.Limits[name] = math.NaN()
+			m.Limits[name] = off
 		}
 	}
 	return &m
 }
+
+// quietNaN is C's NaN; Go's has another bit set.
+const quietNaN = 0x7FF8 << 48
 
 // channel finds what a client may connect to behind the record's dot: "" and
 // VAL are the value, "$" after a string makes it a CHAR array. nil: no such
@@ -196,7 +201,7 @@ func (r *record) fieldVariable(f *field, long bool) *variable {
 	if f.labels != nil {
 		meta.EnumStrings = f.labels
 	}
-	v.cur = snapshot{native: v.native, meta: &meta, value: r.fieldValue(v, &meta)}
+	v.cur = snapshot{native: v.native, max: v.max, meta: &meta, value: r.fieldValue(v, &meta)}
 	if r.fields == nil {
 		r.fields = make(map[string]*variable)
 	}

@@ -237,7 +237,10 @@ func (c *client) read(ch *channel, h ca.Header) error {
 		return c.refuse(h, ca.StatusBadType, ch.variable.name)
 	}
 	state := ch.variable.snapshot()
-	n := state.elementsFor(d, h.Count)
+	n := h.Count
+	if notify { // to READ, 0 is not "the current length"
+		n = state.elementsFor(d, n)
+	}
 	switch size := d.Size(n); {
 	case size > maxPayload:
 		c.fail(ch.cid, h, ca.StatusTooLarge, ch.variable.name)

@@ -18,14 +18,16 @@ type snapshot struct {
 	acks     int16 // highest severity that nobody acknowledged
 	ackt     bool  // an alarm that has passed still asks for acknowledgement
 	native   ca.DBR
+	max      int
 	meta     *metadata
 }
 
 // metadata is what GR and CTRL types and the record's fields say. It never
 // changes: a put to a field makes a new one.
 type metadata struct {
-	ca.Metadata        // for the wire
-	class       string // record type
+	ca.Metadata             // for the wire
+	integers    ca.Metadata // the same for integer types
+	class       string      // record type
 	desc        string
 	limits      Limits
 	mdel, adel  float64
@@ -40,13 +42,14 @@ const maxPayload = 16 << 20
 var noElements = [7]any{[]string{}, []int16{}, []float32{}, []uint16{}, []byte{}, []int32{}, []float64{}}
 
 // elementsFor is how many elements a request for count gets: the current
-// length for 0, else exactly count.
+// length for 0, else exactly count. The record type comes once for each element
+// that the record could hold, as from base.
 func (s *snapshot) elementsFor(d ca.DBR, count uint32) uint32 {
 	switch {
 	case count != 0:
 		return count
 	case d == ca.DBRClassName:
-		return 1
+		return uint32(s.max)
 	}
 	return uint32(s.value.n)
 }
@@ -71,13 +74,16 @@ func (s *snapshot) appendMessage(b []byte, h ca.Header, d ca.DBR, n uint32) ([]b
 
 func (s *snapshot) appendPayload(b []byte, d ca.DBR, n uint32) ([]byte, error) {
 	if d == ca.DBRClassName {
-		class := s.meta.class[:min(len(s.meta.class), ca.MaxStringSize-1)]
+		class := s.meta.class[:min(len(s.meta.class), ca.MaxStringSize-1, int(n)*ca.MaxStringSize)]
 		return appendZeros(append(b, class...), int(n)*ca.MaxStringSize-len(class)), nil
 	}
 	start := len(b)
 	p := ca.Properties{Status: s.status, Severity: s.severity, Time: s.time}
 	if class := d.Class(); class == ca.GR || class == ca.CTRL {
-		p.Metadata = s.meta.Metadata
+		p.Metadata = s.meta.integers
+		if native := d.Native(); native == ca.DBRDouble || native == ca.DBRFloat {
+			p.Metadata = s.meta.Metadata
+		}
 	}
 	b, err := ca.AppendDBR(b, d, p, noElements[d.Native()])
 	if err != nil {
