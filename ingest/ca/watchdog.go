@@ -74,3 +74,6 @@ func (c *Circuit) Tick(now time.Time) []Event {
 	}
 	return append(events, Event{Kind: EventLost, Err: ErrUnresponsive})
 }
+
+// Began says that the connection stands: the watch over silence begins now.
+func (c *Circuit) Began(now time.Time) { c.watch.begin(now, c.options.FirstByte) }

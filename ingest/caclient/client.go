@@ -1,0 +1,190 @@
+package caclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"pvlog/ingest/ca"
+)
+
+// ErrClosed says that the channel was closed or the client has ended.
+var ErrClosed = errors.New("the channel is closed")
+
+// Options of a [Client]. The zero value searches as a CA client without any
+// EPICS_CA_ variable does.
+type Options struct {
+	AddrList        []string      // search destinations, host[:port] (EPICS_CA_ADDR_LIST)
+	AutoAddrList    *bool         // also search the broadcast address of every interface; nil is yes
+	NameServers     []string      // host[:port] of TCP name servers (EPICS_CA_NAME_SERVERS)
+	ServerPort      int           // where no port is given; 0 is 5064
+	RepeaterPort    int           // of beacons; 0 is 5065
+	ConnTimeout     time.Duration // silence of a circuit after which its server is probed; 0 is 30 s
+	MaxSearchPeriod time.Duration // longest time between two searches of a name; 0 is 300 s, reached only by many dead names
+	SearchRate      float64       // search datagrams/s to each destination; 0 is 50
+	GetTimeout      time.Duration // 0 is 10 s
+	User, Host      string        // identity for access security; "" asks the operating system
+
+	Logger     *slog.Logger          // nil discards
+	Registerer prometheus.Registerer // nil keeps the metrics to itself
+}
+
+// Client is a Channel Access client.
+type Client struct {
+	// set by New, read-only
+	options Options
+	log     *slog.Logger
+	metrics *metrics
+	odd     *limiter      // for warnings that a broken server can cause at will
+	wake    chan struct{} // tells the search loop that names were added
+
+	// set by Run before its goroutines begin
+	ctx    context.Context
+	socket *net.UDPConn
+	wg     sync.WaitGroup // circuits
+
+	// guarded by mu, which may be held while a circuit's mu is taken, never the
+	// other way round
+	mu       sync.Mutex
+	running  bool
+	channels map[uint32]*Channel
+	circuits map[netip.AddrPort]*circuit
+	schedule *ca.SearchSchedule
+	nextCID  uint32
+	places   destinations
+	redial   map[netip.AddrPort]time.Time // of name servers: not before
+}
+
+// New makes a client. It does no I/O.
+func New(o Options) *Client {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.ServerPort == 0 {
+		o.ServerPort = ca.ServerPort
+	}
+	if o.RepeaterPort == 0 {
+		o.RepeaterPort = ca.RepeaterPort
+	}
+	if o.ConnTimeout <= 0 {
+		o.ConnTimeout = 30 * time.Second
+	}
+	c := &Client{
+		options:  o,
+		log:      o.Logger,
+		odd:      &limiter{log: o.Logger, every: 10 * time.Second},
+		wake:     make(chan struct{}, 1),
+		channels: map[uint32]*Channel{},
+		circuits: map[netip.AddrPort]*circuit{},
+		schedule: ca.NewSearchSchedule(ca.SearchOptions{Rate: o.SearchRate, LastPeriod: o.MaxSearchPeriod}),
+		// Anyone can answer a search; a random start makes ids hard to guess.
+		nextCID: rand.Uint32(),
+		redial:  map[netip.AddrPort]time.Time{},
+	}
+	c.metrics = newMetrics(o.Registerer, c)
+	return c
+}
+
+// Run searches and serves until ctx ends; it returns nil then, after all of
+// its goroutines. Gets on their way end with [ErrClosed]; no Disconnected is
+// called for channels that are connected at that moment. Handlers that block
+// must end by themselves. It can be called once.
+func (c *Client) Run(ctx context.Context) error {
+	c.mu.Lock()
+	again := c.running
+	c.running = true
+	c.mu.Unlock()
+	if again {
+		return errors.New("run the Channel Access client: it was run before")
+	}
+	socket, err := net.ListenUDP("udp4", nil)
+	if err != nil {
+		return fmt.Errorf("open the search socket: %w", err)
+	}
+	// Replies of thousands of names come at once; the kernel may grant less.
+	_ = socket.SetReadBuffer(4 << 20)
+	c.identify()
+	group, ctx := errgroup.WithContext(ctx)
+	c.ctx, c.socket = ctx, socket
+	stop := context.AfterFunc(ctx, func() { _ = socket.Close() })
+	defer stop()
+	group.Go(func() error { return c.receive(ctx) })
+	group.Go(func() error { return c.resolve(ctx) })
+	group.Go(func() error { return c.search(ctx) })
+	group.Go(func() error { return c.maintain(ctx) })
+	err = group.Wait()
+	_ = socket.Close()
+	c.wg.Wait()
+	return err
+}
+
+// maintain closes circuits that nobody uses and dials name servers.
+func (c *Client) maintain(ctx context.Context) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-ticker.C:
+			c.closeIdle(now)
+			c.dialNameServers(now)
+		}
+	}
+}
+
+// idleCircuit is how long a circuit without channels is kept: long enough for
+// its last CLEAR_CHANNEL to leave, and for a sibling to come.
+const idleCircuit = 5 * time.Second
+
+func (c *Client) closeIdle(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for addr, circ := range c.circuits {
+		if circ.idleSince(now) > idleCircuit {
+			delete(c.circuits, addr)
+			circ.close()
+		}
+	}
+}
+
+// circuit gives the circuit to a server, dialling it if there is none. mu is held.
+func (c *Client) circuit(addr netip.AddrPort, minor uint16) *circuit {
+	if circ, ok := c.circuits[addr]; ok {
+		return circ
+	}
+	circ := newCircuit(c, addr, minor)
+	c.circuits[addr] = circ
+	c.wg.Go(circ.run)
+	// The names that this server had may be back with it.
+	c.schedule.Boost(time.Now(), groupOf(addr))
+	c.wakeSearch()
+	return circ
+}
+
+// wakeSearch makes the search loop look at the schedule again.
+func (c *Client) wakeSearch() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// groupOf is the number under which a server's names are searched again.
+func groupOf(addr netip.AddrPort) uint64 {
+	ip := addr.Addr().As4()
+	group := uint64(addr.Port())
+	for _, octet := range ip {
+		group = group<<8 | uint64(octet)
+	}
+	return group
+}

@@ -1,0 +1,182 @@
+package caclient
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// resolveEvery is how often host names and interfaces are looked at again:
+// addresses change, and a name that failed at the start may be known later.
+const resolveEvery = time.Minute
+
+// destinations is where names are searched.
+type destinations struct {
+	udp []netip.AddrPort
+	tcp []netip.AddrPort
+}
+
+func (d destinations) empty() bool { return len(d.udp) == 0 && len(d.tcp) == 0 }
+
+// resolve keeps the search destinations up to date.
+func (c *Client) resolve(ctx context.Context) error {
+	ticker := time.NewTicker(resolveEvery)
+	defer ticker.Stop()
+	var last string
+	for {
+		places := c.look(ctx)
+		c.mu.Lock()
+		c.places = places
+		c.mu.Unlock()
+		if now := fmt.Sprint(places); now != last {
+			last = now
+			c.log.Info("searching PVs", "udp", places.udp, "tcp", places.tcp)
+			c.dialNameServers(time.Now())
+		}
+		c.wakeSearch()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// look resolves the lists of the options. What cannot be resolved is told and
+// passed over.
+func (c *Client) look(ctx context.Context) destinations {
+	var d destinations
+	if auto := c.options.AutoAddrList; auto == nil || *auto {
+		broadcasts, err := broadcastAddrs()
+		if err != nil {
+			c.log.Warn("network interfaces not listed", "err", err)
+		}
+		for _, ip := range broadcasts {
+			d.udp = append(d.udp, netip.AddrPortFrom(ip, uint16(c.options.ServerPort)))
+		}
+	}
+	d.udp = append(d.udp, c.lookup(ctx, c.options.AddrList)...)
+	d.tcp = c.lookup(ctx, c.options.NameServers)
+	d.udp, d.tcp = unique(d.udp), unique(d.tcp)
+	return d
+}
+
+func unique(list []netip.AddrPort) []netip.AddrPort {
+	var kept []netip.AddrPort
+	for _, addr := range list {
+		if !slices.Contains(kept, addr) {
+			kept = append(kept, addr)
+		}
+	}
+	return kept
+}
+
+func (c *Client) lookup(ctx context.Context, elements []string) []netip.AddrPort {
+	var addrs []netip.AddrPort
+	for _, element := range elements {
+		addr, err := resolveElement(ctx, element, c.options.ServerPort)
+		if err != nil {
+			if ctx.Err() == nil {
+				c.log.Warn("address passed over", "addr", element, "err", err)
+			}
+			continue
+		}
+		addrs = append(addrs, addr)
+	}
+	return addrs
+}
+
+// resolveElement reads one element of an address list: IPv4, decimal IPv4 or
+// host name, each with an optional port.
+func resolveElement(ctx context.Context, element string, defaultPort int) (netip.AddrPort, error) {
+	host, port := element, defaultPort
+	if h, p, found := strings.Cut(element, ":"); found {
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil || n == 0 {
+			return netip.AddrPort{}, fmt.Errorf("%q is not a port", p)
+		}
+		host, port = h, int(n)
+	}
+	ip, err := resolveHost(ctx, host)
+	return netip.AddrPortFrom(ip, uint16(port)), err
+}
+
+func resolveHost(ctx context.Context, host string) (netip.Addr, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if !ip.Is4() {
+			return ip, fmt.Errorf("Channel Access knows IPv4 only")
+		}
+		return ip, nil
+	}
+	if n, err := strconv.ParseUint(host, 10, 32); err == nil {
+		return ipv4(uint32(n)), nil
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("resolve host: %w", err)
+	}
+	return ips[0].Unmap(), nil
+}
+
+// broadcastAddrs gives the broadcast address of every IPv4 interface that is
+// up and not loopback, or loopback if there is none.
+func broadcastAddrs() ([]netip.Addr, error) {
+	var found []netip.Addr
+	interfaces, err := net.Interfaces()
+	for _, i := range interfaces {
+		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		addrs, addrsErr := i.Addrs()
+		if addrsErr != nil {
+			err = addrsErr
+			continue
+		}
+		for _, addr := range addrs {
+			if ipnet, ok := addr.(*net.IPNet); ok {
+				if ip, ok := broadcast(ipnet); ok {
+					found = append(found, ip)
+				}
+			}
+		}
+	}
+	if len(found) == 0 {
+		found = append(found, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	}
+	return found, err
+}
+
+// broadcast is the last address of an IPv4 network; networks of one or two
+// addresses have none.
+func broadcast(n *net.IPNet) (netip.Addr, bool) {
+	ip := n.IP.To4()
+	ones, bits := n.Mask.Size()
+	if ip == nil || bits != 32 || ones >= 31 {
+		return netip.Addr{}, false
+	}
+	var out [4]byte
+	for i := range out {
+		out[i] = ip[i] | ^n.Mask[i]
+	}
+	return netip.AddrFrom4(out), true
+}
+
+// identify fills in who asks, for access security.
+func (c *Client) identify() {
+	if c.options.User == "" {
+		c.options.User = "pvlog"
+		if u, err := user.Current(); err == nil {
+			c.options.User = u.Username
+		}
+	}
+	if c.options.Host == "" {
+		c.options.Host, _ = os.Hostname()
+	}
+}

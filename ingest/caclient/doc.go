@@ -1,0 +1,16 @@
+// Package caclient finds IOCs, holds circuits to them and delivers monitors:
+// the sockets and timers around package ca.
+//
+// It promises that a channel is searched until it is found, connected again
+// after whatever happens to its IOC, and monitored without a gap that the
+// server did not make: it never asks a server to pause and never drops an
+// update. A handler that blocks slows its own circuit and no other, and the
+// time it takes is never held against the server. Whatever one server sends
+// costs no other server's channels anything.
+//
+// There are two goroutines for each circuit, none for a channel. Handlers are
+// called on their circuit's read goroutine, in the order of the stream, with
+// no lock held: they may call any method of the client.
+//
+// It is driven by [Client.Run]; package ingest opens the channels.
+package caclient

@@ -1,0 +1,51 @@
+package caclient
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics of one client.
+type metrics struct {
+	datagrams, replies, strays, malformed, duplicates prometheus.Counter
+	dialFailures, lost, connects, disconnects         prometheus.Counter
+	updates, rejected, failures, probes               prometheus.Counter
+	handlerSeconds                                    prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, c *Client) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		m := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "pvlog", Subsystem: "caclient", Name: name, Help: help})
+		if reg != nil {
+			reg.MustRegister(m)
+		}
+		return m
+	}
+	gauge := func(name, help string, value func() int) {
+		if reg != nil {
+			reg.MustRegister(prometheus.NewGaugeFunc(
+				prometheus.GaugeOpts{Namespace: "pvlog", Subsystem: "caclient", Name: name, Help: help},
+				func() float64 {
+					c.mu.Lock()
+					defer c.mu.Unlock()
+					return float64(value())
+				}))
+		}
+	}
+	gauge("channels", "Channels that are open, connected or not.", func() int { return len(c.channels) })
+	gauge("searched_channels", "Channels that no server has answered for yet.", func() int { return c.schedule.Len() })
+	gauge("circuits", "TCP connections to servers.", func() int { return len(c.circuits) })
+	return &metrics{
+		datagrams:      counter("search_datagrams_total", "Search datagrams sent, each destination counted."),
+		replies:        counter("search_replies_total", "Search replies that found a name."),
+		strays:         counter("stray_replies_total", "Search replies for names that are not open."),
+		malformed:      counter("malformed_datagrams_total", "Datagrams and replies that cannot be right."),
+		duplicates:     counter("duplicate_pvs_total", "PVs that a second server answered for."),
+		dialFailures:   counter("dial_failures_total", "Connections to servers that failed."),
+		lost:           counter("circuits_lost_total", "Circuits with channels that ended."),
+		connects:       counter("connects_total", "Channels that connected."),
+		disconnects:    counter("disconnects_total", "Channels that disconnected."),
+		updates:        counter("updates_total", "Updates of monitors."),
+		rejected:       counter("rejected_messages_total", "Messages of servers that cannot be right."),
+		failures:       counter("server_failures_total", "Failures that servers reported."),
+		probes:         counter("echo_probes_total", "Probes of silent servers."),
+		handlerSeconds: counter("handler_seconds_total", "Time that circuits were not read because handlers were busy."),
+	}
+}

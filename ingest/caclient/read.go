@@ -1,0 +1,220 @@
+package caclient
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"pvlog/ingest/ca"
+)
+
+// readTick is how often a silent circuit looks at its clock. Deadlines of the
+// connection are renewed at half of it, not for every read.
+const readTick = time.Second
+
+// longHandling is the time in handlers that counts as back-pressure.
+const longHandling = 50 * time.Millisecond
+
+// read takes messages until the connection ends.
+func (c *circuit) read(conn net.Conn) error {
+	var stream ca.Splitter
+	var armed time.Time
+	now := time.Now()
+	// Dialling is not silence: the watch begins here.
+	c.mu.Lock()
+	c.paused = 0
+	c.core.Began(now)
+	c.kick()
+	c.mu.Unlock()
+	for {
+		if now.Sub(armed) > readTick/2 {
+			armed = now
+			_ = conn.SetReadDeadline(now.Add(readTick))
+		}
+		n, err := conn.Read(stream.Buffer())
+		now = time.Now()
+		if n > 0 {
+			stream.Filled(n)
+			if err := c.take(&stream, now); err != nil {
+				return err
+			}
+			now = c.rest(now)
+		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("receive: %w", err)
+		}
+		if err := c.tick(now); err != nil {
+			return err
+		}
+	}
+}
+
+// take handles all whole messages of the stream.
+func (c *circuit) take(stream *ca.Splitter, now time.Time) error {
+	c.mu.Lock()
+	c.handling = true
+	revived := c.core.Heard(c.now(now))
+	c.mu.Unlock()
+	if revived {
+		c.revive()
+	}
+	var updates int
+	defer func() { c.client.metrics.updates.Add(float64(updates)) }()
+	for {
+		h, payload, tooLarge, ok, err := stream.Next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return nil
+		}
+		c.mu.Lock()
+		e, err := c.core.Handle(h, payload, tooLarge)
+		c.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if e.Kind == ca.EventUpdate {
+			updates++
+			if ch := e.Owner.(*Channel); !ch.closed.Load() {
+				ch.handler.Update(ch, Update{Type: e.Type, Count: e.Count, Status: e.Status, Payload: e.Payload, Received: now})
+			}
+			continue
+		}
+		if err := c.dispatch(e, now); err != nil {
+			return err
+		}
+	}
+}
+
+// rest ends the handling that began at a time: what was asked for meanwhile is
+// sent, and time that handlers took is not the server's.
+func (c *circuit) rest(began time.Time) time.Time {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if took := now.Sub(began); took > longHandling {
+		c.paused += took
+		c.client.metrics.handlerSeconds.Add(took.Seconds())
+	}
+	c.handling = false
+	c.kick()
+	return now
+}
+
+// tick does what is due by time.
+func (c *circuit) tick(now time.Time) error {
+	c.mu.Lock()
+	at := c.now(now)
+	if at.Before(c.core.Deadline()) {
+		c.mu.Unlock()
+		return nil
+	}
+	events := c.core.Tick(at)
+	c.kick()
+	c.mu.Unlock()
+	for _, e := range events {
+		if err := c.dispatch(e, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dispatch does what an event that is no update asks for.
+func (c *circuit) dispatch(e ca.Event, now time.Time) error {
+	switch e.Kind {
+	case ca.EventConnected:
+		c.connected(e.Owner.(*Channel), e.Info)
+	case ca.EventGet:
+		c.answered(e, now)
+	case ca.EventEnded:
+		ch := e.Owner.(*Channel)
+		c.client.log.Debug("channel ended by its server", "pv", ch.name, "addr", c.addr, "err", e.Err)
+		c.drop(ch, e.Err)
+		c.client.wakeSearch()
+	case ca.EventReply:
+		c.client.foundByTCP(e.Reply, c)
+	case ca.EventRejected:
+		c.client.metrics.rejected.Inc()
+		c.client.odd.warn("message passed over", "pv", ownerName(e.Owner), "addr", c.addr, "err", e.Err)
+	case ca.EventFailure:
+		c.client.metrics.failures.Inc()
+		c.client.odd.warn("server reports a failure", "pv", ownerName(e.Owner), "addr", c.addr,
+			"status", ca.StatusName(e.Status), "text", e.Text)
+	case ca.EventProbe:
+		c.client.metrics.probes.Inc()
+	case ca.EventUnresponsive:
+		c.suspend(e.Err)
+	case ca.EventLost:
+		return e.Err
+	}
+	return nil
+}
+
+func ownerName(owner any) string {
+	if ch, ok := owner.(*Channel); ok {
+		return ch.name
+	}
+	return ""
+}
+
+func (c *circuit) connected(ch *Channel, info ca.Info) {
+	if ch.closed.Load() {
+		return
+	}
+	ch.reported = true
+	c.client.metrics.connects.Inc()
+	ch.handler.Connected(ch, c.info(info))
+}
+
+func (c *circuit) answered(e ca.Event, now time.Time) {
+	done := e.Owner.(func(Update, error))
+	u := Update{Type: e.Type, Count: e.Count, Status: e.Status, Payload: e.Payload, Received: now}
+	err := e.Err
+	if err == nil && e.Status != ca.StatusNormal {
+		err = &StatusError{Status: e.Status, Text: e.Text}
+	}
+	done(u, err)
+}
+
+// suspend reports the channels of an unresponsive server as disconnected. The
+// connection and its monitors are kept: a server that was only frozen goes on
+// with what it has queued, and nothing of that is lost.
+func (c *circuit) suspend(cause error) {
+	owners := c.owners()
+	c.client.log.Warn("server unresponsive", "addr", c.addr, "channels", len(owners))
+	for _, ch := range owners {
+		if ch.reported && !ch.closed.Load() {
+			ch.reported = false
+			c.client.metrics.disconnects.Inc()
+			ch.handler.Disconnected(ch, cause)
+		}
+	}
+}
+
+// revive reports them as connected again.
+func (c *circuit) revive() {
+	owners := c.owners()
+	c.client.log.Info("server responds again", "addr", c.addr, "channels", len(owners))
+	for _, ch := range owners {
+		c.mu.Lock()
+		info, ok := c.core.Info(ch.cid)
+		c.mu.Unlock()
+		if ok && !ch.reported {
+			c.connected(ch, info)
+		}
+	}
+}
+
+func (c *circuit) owners() []*Channel {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var channels []*Channel
+	for _, owner := range c.core.Owners() {
+		channels = append(channels, owner.(*Channel))
+	}
+	return channels
+}
