@@ -28,13 +28,14 @@ type record struct {
 // as CHAR array.
 type field struct {
 	name   string
-	native ca.DBR
+	native ca.DBR                           // of a limit, LONG where the record is an integer
 	size   int                              // of a long field: characters and NUL
 	of     func(def *Record) bool           // which records have it
-	get    func(r *record, m *metadata) any // string, int16 or float64
+	get    func(r *record, m *metadata) any // string, int16, uint16 or float64
 	set    func(m *metadata, x any)         // nil = not writable
 	check  func(x any) error                // refuses a put
 	labels []string                         // of an enum
+	limit  bool                             // in the record's units
 }
 
 func anyRecord(*Record) bool     { return true }
@@ -45,7 +46,8 @@ func floatOnly(d *Record) bool   { return d.Type == ca.DBRDouble || d.Type == ca
 
 var (
 	scanLabels = []string{"Passive", "Event", "I/O Intr", "10 second", "5 second", "2 second", "1 second", ".5 second", ".2 second", ".1 second"}
-	typeLabels = []string{"STRING", "SHORT", "FLOAT", "ENUM", "UCHAR", "LONG", "DOUBLE"}
+	ftvlLabels = []string{"STRING", "CHAR", "UCHAR", "SHORT", "USHORT", "LONG", "ULONG", "INT64", "UINT64", "FLOAT", "DOUBLE", "ENUM"}
+	ftvlOf     = [7]uint16{0, 3, 9, 11, 2, 5, 10} // by native type
 )
 
 // fields are all fields that records have here, by name.
@@ -60,8 +62,8 @@ var fields = fieldTable(
 	&field{name: "PREC", native: ca.DBRShort, of: floatOnly,
 		get: func(_ *record, m *metadata) any { return int16(m.Precision) }, set: func(m *metadata, x any) { m.Precision = int(x.(int16)) }},
 	&field{name: "SCAN", native: ca.DBREnum, of: anyRecord, labels: scanLabels, get: func(r *record, _ *metadata) any { return scanOf(r.def.Rate) }},
-	&field{name: "NELM", native: ca.DBRLong, of: arrayOnly, get: func(r *record, _ *metadata) any { return int32(r.def.elements()) }},
-	&field{name: "FTVL", native: ca.DBREnum, of: arrayOnly, labels: typeLabels, get: func(r *record, _ *metadata) any { return uint16(r.def.Type) }},
+	&field{name: "NELM", native: ca.DBRDouble, of: arrayOnly, get: func(r *record, _ *metadata) any { return float64(r.def.elements()) }},
+	&field{name: "FTVL", native: ca.DBREnum, of: arrayOnly, labels: ftvlLabels, get: func(r *record, _ *metadata) any { return ftvlOf[r.def.Type] }},
 	limitField("HOPR", numericOnly, func(m *metadata) *float64 { return &m.limits.HOPR }),
 	limitField("LOPR", numericOnly, func(m *metadata) *float64 { return &m.limits.LOPR }),
 	limitField("HIHI", scalarOnly, func(m *metadata) *float64 { return &m.limits.HIHI }),
@@ -80,10 +82,9 @@ func fieldTable(all ...*field) map[string]*field {
 	return table
 }
 
-// limitField is a number of the record. Its native type is DOUBLE for all
-// records, where a real longin has LONG: clients convert either.
+// limitField is a number that is of the record's kind.
 func limitField(name string, of func(*Record) bool, at func(*metadata) *float64) *field {
-	return &field{name: name, native: ca.DBRDouble, of: of,
+	return &field{name: name, native: ca.DBRDouble, of: of, limit: true,
 		get: func(_ *record, m *metadata) any { return *at(m) },
 		set: func(m *metadata, x any) { *at(m) = x.(float64) }}
 }
@@ -163,7 +164,7 @@ func (r *record) channel(name string) *variable {
 	base, long := strings.CutSuffix(name, "$")
 	f := fields[base]
 	if base == "" || base == "VAL" {
-		f = &field{name: "VAL", native: r.def.Type, size: ca.MaxStringSize, of: anyRecord, get: currentText}
+		f = &field{name: "VAL", native: r.def.Type, size: ca.MaxStringSize, of: anyRecord, get: currentText, set: func(*metadata, any) {}}
 		long = long && r.def.elements() == 1
 	}
 	switch {
@@ -193,15 +194,15 @@ func (r *record) fieldVariable(f *field, long bool) *variable {
 	if v := r.fields[name]; v != nil {
 		return v
 	}
-	v := &variable{name: r.name + "." + name, native: f.native, max: 1, writable: f.set != nil, record: r, field: f}
+	v := &variable{name: r.name + "." + name, native: f.native, max: 1, writable: f.set != nil && (f.name != "VAL" || !r.def.ReadOnly), record: r, field: f}
+	if f.limit && !floatOnly(r.def) {
+		v.native = ca.DBRLong
+	}
 	if long {
 		v.native, v.max = ca.DBRChar, f.size
 	}
-	meta := *r.main.snapshot().meta
-	if f.labels != nil {
-		meta.EnumStrings = f.labels
-	}
-	v.cur = snapshot{native: v.native, max: v.max, meta: &meta, value: r.fieldValue(v, &meta)}
+	state := r.main.snapshot()
+	v.cur = snapshot{native: v.native, max: v.max, ackt: true, meta: f.metadata(*state.meta), value: r.fieldValue(v, state.meta)}
 	if r.fields == nil {
 		r.fields = make(map[string]*variable)
 	}
@@ -209,10 +210,24 @@ func (r *record) fieldVariable(f *field, long bool) *variable {
 	return v
 }
 
+// metadata is what GR and CTRL types say of the field itself.
+func (f *field) metadata(m metadata) *metadata {
+	m.EnumStrings = f.labels
+	m.limits.Alarm = false
+	if !f.limit {
+		m.Units, m.Precision, m.limits = "", 0, Limits{}
+	}
+	return m.onWire()
+}
+
 // fieldValue is what a field says now. Strings longer than the variable are
 // cut, as a real IOC does.
 func (r *record) fieldValue(v *variable, m *metadata) value {
 	x := v.field.get(r, m)
+	if f, ok := x.(float64); ok {
+		b := appendNumber(nil, v.native, number{f: f, float: true})
+		return wireValue(v.native, v.max, 1, b)
+	}
 	if s, ok := x.(string); ok {
 		limit := ca.MaxStringSize - 1
 		if v.native == ca.DBRChar {

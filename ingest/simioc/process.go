@@ -57,6 +57,7 @@ func (r *record) refresh(name string, w *wakes) {
 		return
 	}
 	v.cur.value, v.cur.time, v.cur.severity, v.cur.status = next, state.time, state.severity, state.status
+	v.cur.meta = v.field.metadata(*state.meta)
 	v.offer(ca.MaskValue|ca.MaskLog, w)
 }
 
@@ -134,6 +135,9 @@ func (v *variable) acknowledge(d ca.DBR, payload []byte) error {
 func (v *variable) setField(val value, w *wakes) error {
 	f, main := v.field, v.record.main
 	x := fieldContent(v.native, &val)
+	if f.name == "VAL" {
+		return v.record.setText(x.(string), w)
+	}
 	if f.check != nil {
 		if err := f.check(x); err != nil {
 			return err
@@ -149,6 +153,17 @@ func (v *variable) setField(val value, w *wakes) error {
 	main.mu.Unlock()
 	v.record.refresh(f.name, w)
 	v.record.refresh(f.name+"$", w)
+	return nil
+}
+
+// setText puts the long form of a string record's value, cut to what the record
+// holds.
+func (r *record) setText(text string, w *wakes) error {
+	b, n, err := appendString(nil, ca.DBRString, text[:min(len(text), ca.MaxStringSize-1)])
+	if err != nil {
+		return err
+	}
+	r.post(&posting{value: wireValue(ca.DBRString, 1, n, b), clock: time.Now().UnixNano()}, w)
 	return nil
 }
 
