@@ -1,0 +1,257 @@
+package registry
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"pvlog/schema"
+	"pvlog/schema/logpb"
+)
+
+// Bounds of what a command may carry.
+const (
+	defaultPeriod = time.Second
+	minPeriod     = 100 * time.Millisecond // the Appliance's minimumSamplingPeriod
+	maxPeriod     = 24 * time.Hour
+	maxTextBytes  = 1000 // of policy, host, units, one field, an actor's words
+	maxStores     = 16
+	maxStoreBytes = 2000
+	maxEntries    = 100 // limits, fields
+)
+
+// view is what a decision may look at: the present state around one PV.
+type view struct {
+	pv    schema.PVName
+	info  *schema.TypeInfo // nil: not registered
+	owner schema.PVName    // another registered PV with the same path, "": none
+}
+
+// The decisions are pure: the event that a command makes of a PV (without the
+// words common to all events), nil if nothing has to change, or the refusal.
+
+func decideArchive(v view, q Request) (*logpb.RegistryEvent, error) {
+	name, err := schema.ParsePVName(string(v.pv))
+	if err != nil {
+		return nil, err
+	}
+	if name != v.pv {
+		return nil, schema.Errorf(schema.Invalid, "PV %q: its name is %q", v.pv, name)
+	}
+	switch {
+	case v.info != nil && v.info.State == schema.Archiving:
+		return nil, already("PV %s is already being archived", v.pv)
+	case v.info != nil:
+		return nil, already("PV %s is already being archived (it is %s: resume it)", v.pv, v.info.State)
+	case v.owner != "":
+		return nil, schema.Errorf(schema.Conflict,
+			"PV %s cannot be archived: its files would be those of %s, which is registered (':', '-' and '/' all become folders)", v.pv, v.owner)
+	}
+	requested, err := request(v.pv, q)
+	if err != nil {
+		return nil, err
+	}
+	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Requested{Requested: requested}}, nil
+}
+
+func request(pv schema.PVName, q Request) (*logpb.PVRequested, error) {
+	method, err := schema.ParseSamplingMethod(string(q.Method))
+	if err != nil {
+		return nil, err
+	}
+	period, err := checkPeriod(pv, q.Period, defaultPeriod)
+	if err != nil {
+		return nil, err
+	}
+	if q.ControllingPV != "" {
+		if q.ControllingPV, err = schema.ParsePVName(string(q.ControllingPV)); err != nil {
+			return nil, schema.Errorf(schema.Invalid, "controlling PV of %s: %w", pv, err)
+		}
+	}
+	if len(q.Policy) > maxTextBytes || !utf8.ValidString(q.Policy) {
+		return nil, schema.Errorf(schema.Invalid, "policy of %s: at most %d bytes of UTF-8 name a policy", pv, maxTextBytes)
+	}
+	if len(q.Stores) > maxStores {
+		return nil, schema.Errorf(schema.Invalid, "stores of %s: %d are given, %d are allowed", pv, len(q.Stores), maxStores)
+	}
+	for _, url := range q.Stores {
+		if url == "" || len(url) > maxStoreBytes || !utf8.ValidString(url) {
+			return nil, schema.Errorf(schema.Invalid, "store %.60q of %s: it must be a plugin URL of at most %d bytes", url, pv, maxStoreBytes)
+		}
+	}
+	return &logpb.PVRequested{
+		SamplingMethod: string(method),
+		SamplingPeriod: period.Seconds(),
+		Policy:         q.Policy,
+		ControllingPv:  string(q.ControllingPV),
+		Stores:         slices.Clone(q.Stores),
+	}, nil
+}
+
+func checkPeriod(pv schema.PVName, period, otherwise time.Duration) (time.Duration, error) {
+	if period == 0 {
+		return otherwise, nil
+	}
+	if period < minPeriod || period > maxPeriod {
+		return 0, schema.Errorf(schema.Invalid, "sampling period %v of %s: use %v to %v", period, pv, minPeriod, maxPeriod)
+	}
+	return period, nil
+}
+
+func decidePause(v view) (*logpb.RegistryEvent, error) {
+	switch {
+	case v.info == nil:
+		return nil, unknown("pause", v.pv)
+	case v.info.State == schema.Paused:
+		return nil, already("PV %s is already paused", v.pv)
+	}
+	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Paused{Paused: &logpb.PVPaused{}}}, nil
+}
+
+func decideResume(v view) (*logpb.RegistryEvent, error) {
+	switch {
+	case v.info == nil:
+		return nil, unknown("resume", v.pv)
+	case v.info.State == schema.Archiving:
+		return nil, already("PV %s is not paused", v.pv)
+	}
+	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Resumed{Resumed: &logpb.PVResumed{}}}, nil
+}
+
+func decideStop(v view) (*logpb.RegistryEvent, error) {
+	switch {
+	case v.info == nil:
+		return nil, unknown("stop", v.pv)
+	case v.info.State == schema.Stopped:
+		return nil, already("PV %s is already stopped", v.pv)
+	}
+	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Stopped{Stopped: &logpb.PVStopped{}}}, nil
+}
+
+func decideDelete(v view, data bool) (*logpb.RegistryEvent, error) {
+	switch {
+	case v.info == nil:
+		return nil, unknown("delete", v.pv)
+	case v.info.State == schema.Archiving:
+		return nil, schema.Errorf(schema.Conflict,
+			"We will not stop archiving PV %s if it is not paused. Please pause recording first.", v.pv)
+	}
+	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Deleted{Deleted: &logpb.PVDeleted{Data: data}}}, nil
+}
+
+func decideParameters(v view, p Parameters) (*logpb.RegistryEvent, error) {
+	if v.info == nil {
+		return nil, schema.Errorf(schema.NotFound, "Unable to change the archival parameters for %s: it is not being archived", v.pv)
+	}
+	method := v.info.SamplingMethod
+	if p.Method != "" {
+		var err error
+		if method, err = schema.ParseSamplingMethod(string(p.Method)); err != nil {
+			return nil, err
+		}
+	}
+	period, err := checkPeriod(v.pv, p.Period, v.info.SamplingPeriod)
+	if err != nil {
+		return nil, err
+	}
+	if method == v.info.SamplingMethod && period == v.info.SamplingPeriod {
+		return nil, nil
+	}
+	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_ParametersChanged{ParametersChanged: &logpb.PVParametersChanged{
+		SamplingMethod: string(method),
+		SamplingPeriod: period.Seconds(),
+	}}}, nil
+}
+
+func decideStarted(v view, d Discovery) (*logpb.RegistryEvent, error) {
+	if v.info == nil {
+		return nil, unknown("start", v.pv)
+	}
+	if !d.Type.Valid() || d.Count < 0 || d.Count > math.MaxInt32 {
+		return nil, schema.Errorf(schema.Invalid, "discovery of %s: type %d with %d elements is none", v.pv, d.Type, d.Count)
+	}
+	if len(d.Limits) > maxEntries || len(d.Fields) > maxEntries {
+		return nil, schema.Errorf(schema.Invalid, "discovery of %s: %d limits and %d fields, %d of each are allowed", v.pv, len(d.Limits), len(d.Fields), maxEntries)
+	}
+	if v.info.DBRType != schema.UnknownType && d.Type != v.info.DBRType {
+		return nil, schema.Errorf(schema.Conflict,
+			"PV %s is registered as %v and its IOC %s now has %v: its samples go to the drop log until the type is changed", v.pv, v.info.DBRType, d.Host, d.Type)
+	}
+	next := discovered(v.info, d)
+	if sameDiscovery(v.info, next) {
+		return nil, nil
+	}
+	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Started{Started: next}}, nil
+}
+
+// discovered joins a discovery with what is known: the event replaces all.
+func discovered(info *schema.TypeInfo, d Discovery) *logpb.PVStarted {
+	s := &logpb.PVStarted{
+		Type:         uint32(d.Type),
+		ElementCount: uint32(d.Count),
+		Host:         text(d.Host),
+		Units:        text(d.Units),
+		Precision:    int32(min(max(d.Precision, math.MinInt16), math.MaxInt16)),
+	}
+	if d.Units == "" && d.Precision == 0 && d.Limits == nil {
+		s.Units, s.Precision, d.Limits = info.Units, int32(info.Precision), info.Limits
+	}
+	if len(d.Limits) > 0 {
+		s.Limits = make(map[string]float64, len(d.Limits))
+	}
+	for name, v := range d.Limits {
+		s.Limits[text(name)] = v
+	}
+	if len(info.Fields)+len(d.Fields) > 0 {
+		s.Fields = make(map[string]string, len(info.Fields)+len(d.Fields))
+	}
+	maps.Copy(s.Fields, info.Fields)
+	for name, v := range d.Fields {
+		s.Fields[text(name)] = text(v)
+	}
+	return s
+}
+
+func sameDiscovery(info *schema.TypeInfo, s *logpb.PVStarted) bool {
+	return info.DBRType == schema.DBRType(s.GetType()) &&
+		info.ElementCount == int(s.GetElementCount()) &&
+		info.Host == s.GetHost() &&
+		info.Units == s.GetUnits() &&
+		info.Precision == int(s.GetPrecision()) &&
+		maps.EqualFunc(info.Limits, s.GetLimits(), sameFloat) &&
+		maps.Equal(info.Fields, s.GetFields())
+}
+
+// sameFloat takes NaN for NaN: a limit that is not set must not make an event
+// of every reconnect.
+func sameFloat(a, b float64) bool { return a == b || a != a && b != b }
+
+// text makes what came from a network fit for an event: UTF-8 (decoded from
+// Latin-1 if it is not), of bounded length.
+func text(s string) string {
+	if !utf8.ValidString(s) {
+		runes := make([]rune, len(s))
+		for i := range len(s) {
+			runes[i] = rune(s[i])
+		}
+		s = string(runes)
+	}
+	if len(s) > maxTextBytes {
+		s = strings.ToValidUTF8(s[:maxTextBytes], "")
+	}
+	return s
+}
+
+func already(format string, args ...any) error {
+	err := schema.Errorf(schema.Conflict, format, args...)
+	err.Err = ErrAlready
+	return err
+}
+
+// unknown words the refusal as the Appliance does.
+func unknown(verb string, pv schema.PVName) error {
+	return schema.Errorf(schema.NotFound, "Trying to %s PV %s that is not currently being archived or on an instance that is not active.", verb, pv)
+}

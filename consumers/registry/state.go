@@ -1,0 +1,168 @@
+package registry
+
+import (
+	"maps"
+	"slices"
+
+	"pvlog/schema"
+)
+
+// held is a record with the hash of its encoding, which [meta] sums up.
+type held struct {
+	record
+	hash uint64
+}
+
+// state is everything in memory, as Badger has it. It knows no lock.
+type state struct {
+	records map[schema.PVName]held
+	paths   map[string][]schema.PVName // registered PVs by ChunkKey; more than one only after a race of two servers
+	counts  map[schema.State]int
+	sorted  []schema.PVName // names of registered PVs, nil when they must be gathered anew
+}
+
+func newState() state {
+	return state{
+		records: map[schema.PVName]held{},
+		paths:   map[string][]schema.PVName{},
+		counts:  map[schema.State]int{},
+	}
+}
+
+func (s *state) put(pv schema.PVName, h held) {
+	old := s.records[pv].Info
+	s.records[pv] = h
+	switch {
+	case old == nil && h.Info != nil:
+		s.paths[h.Info.ChunkKey] = append(s.paths[h.Info.ChunkKey], pv)
+		s.sorted = nil
+	case old != nil && h.Info == nil:
+		s.leave(old.ChunkKey, pv)
+		s.sorted = nil
+	}
+	if old != nil {
+		s.counts[old.State]--
+	}
+	if h.Info != nil {
+		s.counts[h.Info.State]++
+	}
+}
+
+func (s *state) leave(path string, pv schema.PVName) {
+	rest := slices.DeleteFunc(s.paths[path], func(other schema.PVName) bool { return other == pv })
+	if len(rest) == 0 {
+		delete(s.paths, path)
+		return
+	}
+	s.paths[path] = rest
+}
+
+func (s *state) registered() int {
+	n := 0
+	for _, c := range s.counts {
+		n += c
+	}
+	return n
+}
+
+// names are the registered PVs in order. The slice is shared and never changed.
+func (s *state) names() []schema.PVName {
+	if s.sorted == nil {
+		s.sorted = make([]schema.PVName, 0, len(s.records))
+		for pv, h := range s.records {
+			if h.Info != nil {
+				s.sorted = append(s.sorted, pv)
+			}
+		}
+		slices.Sort(s.sorted)
+	}
+	return s.sorted
+}
+
+// Get is what is known of a registered PV. The TypeInfo is shared: read only.
+func (r *Registry) Get(pv schema.PVName) (*schema.TypeInfo, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	h := r.state.records[pv]
+	return h.Info, h.Info != nil
+}
+
+// Generations are the lives of a PV's samples, oldest first (the newest 64);
+// deleting the PV keeps them.
+func (r *Registry) Generations(pv schema.PVName) []Generation {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Clone(r.state.records[pv].Generations)
+}
+
+// Counts gives the number of registered PVs by state.
+func (r *Registry) Counts() map[schema.State]int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return maps.Clone(r.state.counts)
+}
+
+// Match lists the registered PVs whose names fit a glob of '*' and '?', in
+// order and at most limit of them; "" fits all, limit <= 0 is no limit.
+func (r *Registry) Match(glob string, limit int) []schema.PVName {
+	matched := []schema.PVName{}
+	for _, pv := range r.names() {
+		if limit > 0 && len(matched) == limit {
+			break
+		}
+		if glob == "" || fits(glob, string(pv)) {
+			matched = append(matched, pv)
+		}
+	}
+	return matched
+}
+
+// All gives every registered PV in the order of their names. The TypeInfos
+// are shared: read only.
+func (r *Registry) All() []*schema.TypeInfo {
+	infos, _ := r.Snapshot()
+	return infos
+}
+
+// Snapshot is All together with the sequence of the newest event in it: who
+// follows the log from there on misses nothing and sees nothing twice.
+func (r *Registry) Snapshot() (infos []*schema.TypeInfo, cursor uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	infos = make([]*schema.TypeInfo, 0, len(r.state.names()))
+	for _, pv := range r.state.names() {
+		infos = append(infos, r.state.records[pv].Info)
+	}
+	return infos, r.meta.Cursor
+}
+
+func (r *Registry) names() []schema.PVName {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.names()
+}
+
+// fits reports whether a name matches a glob, in time of their product at most.
+func fits(glob, name string) bool {
+	g, n := 0, 0
+	star, mark := -1, 0
+	for n < len(name) {
+		switch {
+		case g < len(glob) && glob[g] == '*':
+			star, mark = g, n
+			g++
+		case g < len(glob) && (glob[g] == '?' || glob[g] == name[n]):
+			g++
+			n++
+		case star >= 0:
+			mark++
+			g, n = star+1, mark
+		default:
+			return false
+		}
+	}
+	for g < len(glob) && glob[g] == '*' {
+		g++
+	}
+	return g == len(glob)
+}
