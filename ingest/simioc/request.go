@@ -312,10 +312,10 @@ func (c *client) eventAdd(ch *channel, h ca.Header, payload []byte, w *wakes) er
 	if !d.Valid() {
 		return errRefused
 	}
-	if len(payload) < 16 {
-		return c.refuse(h, ca.StatusInternal, "EVENT_ADD without its mask")
+	var mask uint16
+	if len(payload) >= 16 {
+		mask = binary.BigEndian.Uint16(payload[12:])
 	}
-	mask := binary.BigEndian.Uint16(payload[12:])
 	if mask == 0 || mask > 0xFF || c.nsubs >= maxSubscriptions {
 		return c.refuse(h, ca.StatusAllocMem, "subscription install for "+ch.variable.name)
 	}
