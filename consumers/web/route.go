@@ -1,0 +1,192 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"pvlog/schema"
+)
+
+// route is one path of the API.
+type route struct {
+	path    string
+	query   string // its parameters, for the index
+	summary string
+	post    bool // POST is allowed beside GET and HEAD
+	changes bool // passes the guard; no HEAD
+	handle  func(w http.ResponseWriter, r *http.Request) error
+}
+
+func (s *Server) table() []*route {
+	return append(append(s.mgmtRoutes(), s.retrievalRoutes()...),
+		&route{path: "/healthz", summary: "200 while all is well, 503 with what is not", handle: s.healthz},
+		&route{path: "/metrics", summary: "Prometheus metrics", handle: s.showMetrics},
+		&route{path: "/", summary: "this list", handle: s.index},
+	)
+}
+
+func (s *Server) mgmtRoutes() []*route {
+	const list = "pv=A,B or a glob"
+	return []*route{
+		{path: "/mgmt/bpl/archivePV", query: "pv=A,B&samplingmethod=MONITOR|SCAN&samplingperiod=1.0", post: true, changes: true, summary: "archive PVs; POST takes a JSON array of objects with these names", handle: s.archivePV},
+		{path: "/mgmt/bpl/pauseArchivingPV", query: list, post: true, changes: true, summary: "stop sampling until resumed", handle: s.pausePV},
+		{path: "/mgmt/bpl/resumeArchivingPV", query: list, post: true, changes: true, summary: "go on sampling", handle: s.resumePV},
+		{path: "/mgmt/bpl/stopArchivingPV", query: list, post: true, changes: true, summary: "end sampling, keep registration and data (pvlog only)", handle: s.stopPV},
+		{path: "/mgmt/bpl/deletePV", query: list + "&deleteData=true|false", post: true, changes: true, summary: "forget a paused PV, with its data if asked", handle: s.deletePV},
+		{path: "/mgmt/bpl/abortArchivingPV", query: "pv=A", post: true, changes: true, summary: "forget a PV that never connected", handle: s.abortPV},
+		{path: "/mgmt/bpl/getPVStatus", query: list, post: true, summary: "what pvlog does with PVs", handle: s.getPVStatus},
+		{path: "/mgmt/bpl/getAllPVs", query: "pv=GLOB or regex=RE&limit=500", summary: "names of PVs", handle: s.getAllPVs},
+		{path: "/mgmt/bpl/getPVTypeInfo", query: "pv=A", summary: "all that is known of a PV", handle: s.getPVTypeInfo},
+		{path: "/mgmt/bpl/getVersions", summary: "version of each component", handle: s.getVersions},
+		{path: "/mgmt/bpl/getApplianceInfo", summary: "where the parts of the API are", handle: s.getApplianceInfo},
+		{path: "/mgmt/bpl/getAppliancesInCluster", summary: "the same as a list of one", handle: s.getAppliances},
+		{path: "/mgmt/bpl/ping", summary: "pong", handle: ping},
+	}
+}
+
+func (s *Server) retrievalRoutes() []*route {
+	routes := []*route{
+		{path: "/retrieval/bpl/getMatchingPVs", query: "pv=GLOB or regex=RE&limit=500", summary: "names of PVs", handle: s.getMatchingPVs},
+		{path: "/retrieval/bpl/searchForPVsRegex", query: "regex=RE", summary: "names of PVs, one a line", handle: s.searchForPVs},
+		{path: "/retrieval/bpl/getMetadata", query: "pv=A", summary: "all that is known of a PV, fields included", handle: s.getMetadata},
+		{path: "/retrieval/bpl/areWeArchivingPV", query: "pv=A", summary: "whether a PV is registered here", handle: s.areWeArchiving},
+		{path: "/retrieval/bpl/getVersion", summary: "version of pvlog", handle: s.getVersion},
+		{path: "/retrieval/bpl/ping", summary: "pong", handle: ping},
+		{path: "/retrieval/ping", summary: "pong", handle: ping},
+	}
+	for _, ext := range extensions() {
+		routes = append(routes, &route{path: dataPath + ext, query: "pv=A&from=TIME&to=TIME", summary: "samples as " + ext, handle: s.getData(ext)})
+	}
+	return routes
+}
+
+// Handler answers all requests.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+// serve finds the route, lets the guard judge, and accounts for the request.
+func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	w := &answer{ResponseWriter: rw, control: http.NewResponseController(rw), stall: s.options.Stall}
+	rt, known := s.routes[r.URL.Path]
+	label := "other"
+	if known {
+		label = rt.path
+	}
+	defer func() { s.account(w, r, label, began) }()
+	defer s.recovered(w, r)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if strings.HasPrefix(r.URL.Path, "/retrieval/") {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		if r.Method == http.MethodOptions {
+			preflight(w)
+			return
+		}
+	}
+	if !known {
+		s.writeError(w, r, s.unknownPath(r.URL.Path))
+		return
+	}
+	if err := s.handle(rt, w, r); err != nil {
+		s.writeError(w, r, err)
+	}
+}
+
+func (s *Server) handle(rt *route, w http.ResponseWriter, r *http.Request) error {
+	if err := rt.allows(r.Method); err != nil {
+		return err
+	}
+	if rt.changes {
+		if err := s.guard.check(r); err != nil {
+			return err
+		}
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, s.options.MaxBody)
+	return rt.handle(w, r)
+}
+
+// allows gives the error of a method that the route does not take.
+func (rt *route) allows(method string) error {
+	methods := []string{http.MethodGet}
+	if !rt.changes {
+		methods = append(methods, http.MethodHead)
+	}
+	if rt.post {
+		methods = append(methods, http.MethodPost)
+	}
+	if slices.Contains(methods, method) {
+		return nil
+	}
+	allow := strings.Join(methods, ", ")
+	ref := refuse(schema.Invalid, "use one of "+allow, "%s does not take %s", rt.path, method).as(http.StatusMethodNotAllowed)
+	ref.headers = map[string]string{"Allow": allow}
+	return ref
+}
+
+// preflight answers a browser that asks whether it may read from elsewhere.
+func preflight(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "*")
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// recovered ends a request whose handler panicked without ending it well.
+func (s *Server) recovered(w *answer, r *http.Request) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if cause == http.ErrAbortHandler || w.status != 0 {
+		if cause != http.ErrAbortHandler {
+			s.logger.Error("request panicked", "path", r.URL.Path, "err", cause, "stack", string(debug.Stack()))
+		}
+		panic(http.ErrAbortHandler)
+	}
+	s.writeError(w, r, fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
+}
+
+func (s *Server) account(w *answer, r *http.Request, label string, began time.Time) {
+	took := time.Since(began)
+	s.metrics.requests.WithLabelValues(label, strconv.Itoa(w.status)).Inc()
+	s.metrics.seconds.WithLabelValues(label).Add(took.Seconds())
+	s.metrics.bytes.Add(float64(w.bytes))
+	s.logger.Debug("request", "method", r.Method, "url", r.URL.String(), "status", w.status,
+		"bytes", w.bytes, "took", took, "remote", r.RemoteAddr)
+}
+
+// answer counts what is answered and drops a client that takes nothing.
+type answer struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	stall   time.Duration
+	status  int // 0: nothing was answered yet
+	bytes   int64
+}
+
+// WriteHeader notes the status.
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write gives the client the stall time to take these bytes.
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	_ = a.control.SetWriteDeadline(time.Now().Add(a.stall)) // not every test's writer can
+	n, err := a.ResponseWriter.Write(b)
+	a.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController find the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }

@@ -1,0 +1,113 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"pvlog/consumers/retrieval"
+	"pvlog/schema"
+)
+
+// Channels gives the state of a PV's channel, false if the engine has none.
+type Channels func(pv schema.PVName) (ChannelStatus, bool)
+
+// ChannelStatus is what the engine knows of a PV's channel. Zero times mean
+// never.
+type ChannelStatus struct {
+	State          string    // the engine's word: searching, connected, ...
+	Connected      bool      // a circuit holds the channel
+	Host           string    // address of the IOC
+	LastEvent      time.Time // stamp of the newest sample
+	LastFlush      time.Time // when samples last went to a file
+	FirstConnected time.Time
+	LastConnected  time.Time // reconnected: after a loss only
+	Losses         int64     // connections lost and regained
+	EventRate      float64   // samples per second, 0 if not known
+	ByteRate       float64   // bytes per second, 0 if not known
+}
+
+// getPVStatus answers an array with an object per PV, in the order asked. A
+// PV that is not archived is told so with 200: clients ask before they act.
+func (s *Server) getPVStatus(w http.ResponseWriter, r *http.Request) error {
+	l, err := readListing(r)
+	if err != nil {
+		return err
+	}
+	if len(l.entries) == 0 {
+		if l.array || l.values.Has("pv") {
+			return missingPV()
+		}
+		l.entries = []entry{{PV: "*"}} // as in the Appliance, no pv means all
+	}
+	items := []map[string]any{}
+	targets, single := s.targets(l)
+	for _, t := range targets {
+		if t.err != nil && single {
+			return t.err
+		}
+		if t.err != nil && len(l.entries) == 1 {
+			break // a glob that matches nothing
+		}
+		items = append(items, s.statusOf(t))
+	}
+	writeJSON(w, http.StatusOK, items)
+	return nil
+}
+
+// statusOf is the status of one PV in the Appliance's words, all values text.
+func (s *Server) statusOf(t target) map[string]any {
+	item := map[string]any{"pvName": t.asked, "status": "Not being archived"}
+	if t.err != nil {
+		item["validation"] = t.err.Error()
+		return item
+	}
+	info, ok := s.options.Registry.Get(t.pv)
+	if !ok {
+		return item
+	}
+	channel, known := s.options.Channels(t.pv)
+	switch {
+	case info.State == schema.Paused:
+		item["status"] = "Paused"
+	case info.State == schema.Stopped:
+	case info.DBRType == schema.UnknownType:
+		item["status"] = "Initial sampling"
+		if known && channel.State != "" {
+			item["channelState"] = channel.State
+		}
+		return item
+	default:
+		s.addChannel(item, info, channel, known)
+	}
+	item["appliance"] = s.options.Identity
+	item["pvNameOnly"] = string(t.pv)
+	return item
+}
+
+func (s *Server) addChannel(item map[string]any, info *schema.TypeInfo, c ChannelStatus, known bool) {
+	item["status"] = "Being archived"
+	item["isMonitored"] = strconv.FormatBool(known && info.SamplingMethod == schema.Monitor)
+	item["samplingPeriod"] = javaFloat(info.SamplingPeriod.Seconds())
+	item["connectionState"] = strconv.FormatBool(c.Connected)
+	item["lastEvent"] = reportTime(c.LastEvent)
+	item["lastRotateLogs"] = reportTime(c.LastFlush)
+	item["connectionFirstEstablished"] = reportTime(c.FirstConnected)
+	item["connectionLastRestablished"] = reportTime(c.LastConnected)
+	item["connectionLossRegainCount"] = strconv.FormatInt(c.Losses, 10)
+	if c.State != "" {
+		item["channelState"] = c.State
+	}
+}
+
+// reportTime writes a time as all of the Appliance's reports do, in the
+// server's zone.
+func reportTime(t time.Time) string {
+	if t.IsZero() {
+		return "Never"
+	}
+	return t.Local().Format("Jan/02/2006 15:04:05 MST")
+}
+
+// javaFloat writes a number as the Appliance's JSON does: "1.0".
+func javaFloat(v float64) string { return string(retrieval.AppendJavaFloat(nil, v, 32)) }
