@@ -14,6 +14,14 @@ const MaxDatagram = 1024
 // MaxSearchName is the longest name that fits a search datagram.
 const MaxSearchName = MaxDatagram - 2*HeaderSize - 8
 
+// lostRetry is the first period of a name that was connected: servers do not
+// come back within milliseconds.
+const lostRetry = time.Second
+
+// boostSpacing is the time that each name of a group that is searched again
+// adds to the burst, in nanoseconds.
+const boostSpacing = float64(200 * time.Microsecond)
+
 // namesPerDatagram is an estimate: names of 20 to 30 characters.
 const namesPerDatagram = 25
 
@@ -73,7 +81,7 @@ type searched struct {
 	cid    uint32
 	name   string
 	group  uint64
-	period time.Duration // until the next try after this one; 0: never tried
+	period time.Duration // since the last try; 0: never tried
 	due    time.Time
 	index  int // in the queue
 }
@@ -104,6 +112,7 @@ func (s *SearchSchedule) Add(now time.Time, cid uint32, name string, group uint6
 	s.names[cid] = e
 	heap.Push(&s.queue, e)
 	if group != 0 {
+		e.period = lostRetry / 2
 		if s.groups[group] == nil {
 			s.groups[group] = map[uint32]*searched{}
 		}
@@ -142,8 +151,9 @@ func (s *SearchSchedule) Answered(cid uint32) bool {
 // Boost begins anew, within a second, with the names of a group: one of them
 // was found, so its server is back.
 func (s *SearchSchedule) Boost(now time.Time, group uint64) {
+	spread := min(float64(time.Second), float64(len(s.groups[group]))*boostSpacing)
 	for _, e := range s.groups[group] {
-		due := now.Add(time.Duration(s.options.Random() * float64(time.Second)))
+		due := now.Add(time.Duration(s.options.Random() * spread))
 		if e.period <= s.options.FirstRetry || e.due.Before(due) {
 			continue
 		}

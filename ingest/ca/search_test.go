@@ -1,0 +1,254 @@
+package ca
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+)
+
+var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// searchedNames reads the names of a datagram and checks its form.
+func searchedNames(t *testing.T, datagram []byte) map[uint32]string {
+	t.Helper()
+	if len(datagram) > MaxDatagram {
+		t.Fatalf("a datagram of %d bytes", len(datagram))
+	}
+	names := map[uint32]string{}
+	for first := true; len(datagram) > 0; first = false {
+		h, payload, n, err := ParseMessage(datagram)
+		if err != nil || n == 0 {
+			t.Fatalf("datagram: %v", err)
+		}
+		switch {
+		case first && (h.Command != CmdVersion || h.DataType != 1 || h.P1 == 0):
+			t.Fatalf("a datagram begins with %+v", h)
+		case !first && (h.Command != CmdSearch || h.P1 != h.P2 || h.DataType != DontReply || h.Count != MinorVersion):
+			t.Fatalf("a datagram holds %+v", h)
+		case !first:
+			names[h.P1] = Text(payload)
+		}
+		datagram = datagram[n:]
+	}
+	return names
+}
+
+// simulate runs a schedule for a while and gives what it sent at which time.
+func simulate(t *testing.T, s *SearchSchedule, from time.Time, d time.Duration, sent func(now time.Time, names map[uint32]string)) time.Time {
+	t.Helper()
+	now := from
+	for now.Before(from.Add(d)) {
+		datagram, ok := s.Next(now, nil)
+		if ok {
+			names := searchedNames(t, datagram)
+			if len(names) == 0 {
+				t.Fatal("a datagram without a name")
+			}
+			sent(now, names)
+			continue
+		}
+		now = now.Add(max(s.Wait(now, time.Second), time.Millisecond))
+	}
+	return now
+}
+
+func TestSearchOfOneDeadNameBacksOff(t *testing.T) {
+	s := NewSearchSchedule(SearchOptions{})
+	if err := s.Add(start, 7, "NOT:THERE", 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	var times []time.Duration
+	simulate(t, s, start, 60*time.Second, func(now time.Time, names map[uint32]string) {
+		if names[7] != "NOT:THERE" {
+			t.Fatalf("searched %v", names)
+		}
+		times = append(times, now.Sub(start))
+	})
+	early := 0
+	for i, at := range times {
+		if at < 16*time.Second {
+			early++
+		}
+		if i > 0 && at-times[i-1] > 6300*time.Millisecond {
+			t.Errorf("no search between %v and %v", times[i-1], at)
+		}
+	}
+	if times[0] != 0 || early < 6 || early > 12 {
+		t.Errorf("%d searches in 16 s: %v", early, times)
+	}
+}
+
+func TestSearchOfManyDeadNamesKeepsTheRate(t *testing.T) {
+	s := NewSearchSchedule(SearchOptions{})
+	const n = 10_000
+	for cid := range uint32(n) {
+		if err := s.Add(start, cid, fmt.Sprintf("DEAD:DEVICE:%06d", cid), 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	perSecond := map[int]int{}
+	tries := map[uint32]int{}
+	now := simulate(t, s, start, 5*time.Minute, func(now time.Time, names map[uint32]string) {
+		perSecond[int(now.Sub(start).Seconds())]++
+		for cid := range names {
+			tries[cid]++
+		}
+	})
+	for second, datagrams := range perSecond {
+		if limit := 50 + 64 + 1; datagrams > limit {
+			t.Errorf("%d datagrams in second %d", datagrams, second)
+		}
+		if second > 120 && datagrams > 40 {
+			t.Errorf("%d datagrams in second %d, long after the start", datagrams, second)
+		}
+	}
+	for cid := range uint32(n) {
+		if tries[cid] < 8 {
+			t.Fatalf("name %d was searched %d times in five minutes", cid, tries[cid])
+		}
+	}
+	if s.Len() != n || !now.After(start) {
+		t.Errorf("%d names are left", s.Len())
+	}
+}
+
+// TestSearchOfLiveNamesIsNotHeldUp: whoever is answered costs nothing.
+func TestSearchOfLiveNamesIsNotHeldUp(t *testing.T) {
+	s := NewSearchSchedule(SearchOptions{})
+	for cid := range uint32(10_000) {
+		if err := s.Add(start, cid, fmt.Sprintf("LIVE:DEVICE:%06d", cid), 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var last time.Time
+	simulate(t, s, start, 2*time.Second, func(now time.Time, names map[uint32]string) {
+		last = now
+		for cid := range names {
+			if !s.Answered(cid) {
+				t.Fatalf("name %d was not searched", cid)
+			}
+		}
+	})
+	if s.Len() != 0 || last.Sub(start) > time.Second {
+		t.Errorf("%d names left, the last datagram left after %v", s.Len(), last.Sub(start))
+	}
+	if s.Answered(1) || s.Remove(1) {
+		t.Error("a name was found twice")
+	}
+}
+
+func TestSearchBoostsTheNamesOfAServerThatIsBack(t *testing.T) {
+	s := NewSearchSchedule(SearchOptions{})
+	for cid := range uint32(100) {
+		if err := s.Add(start, cid, fmt.Sprintf("A:%d", cid), uint64(1+cid%2), time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sent := 0
+	now := simulate(t, s, start, time.Minute, func(at time.Time, names map[uint32]string) {
+		sent++
+		if at.Before(start.Add(time.Second)) {
+			t.Errorf("searched after %v, before its delay", at.Sub(start))
+		}
+	})
+	s.Boost(now, 1)
+	boosted := map[uint32]bool{}
+	simulate(t, s, now, 50*time.Millisecond, func(_ time.Time, names map[uint32]string) {
+		for cid := range names {
+			boosted[cid] = true
+		}
+	})
+	for cid := uint32(0); cid < 100; cid += 2 {
+		if !boosted[cid] {
+			t.Errorf("name %d was not searched at once", cid)
+		}
+	}
+}
+
+func TestSearchRefusesNamesThatNoDatagramCarries(t *testing.T) {
+	s := NewSearchSchedule(SearchOptions{})
+	longest := make([]byte, MaxSearchName+1)
+	for i := range longest {
+		longest[i] = 'x'
+	}
+	if err := s.Add(start, 1, string(longest), 0, 0); err == nil {
+		t.Error("a name too long was accepted")
+	}
+	if err := s.Add(start, 1, "", 0, 0); err == nil {
+		t.Error("an empty name was accepted")
+	}
+	if err := s.Add(start, 1, string(longest[1:]), 0, 0); err != nil {
+		t.Error(err)
+	}
+	datagram, ok := s.Next(start, nil)
+	if !ok || searchedNames(t, datagram)[1] != string(longest[1:]) {
+		t.Errorf("the longest name did not travel")
+	}
+}
+
+func TestParseRepliesFollowsTheMinorVersion(t *testing.T) {
+	tests := []struct {
+		name    string
+		payload []byte
+		want    Reply
+	}{
+		{"13", []byte{0, 13, 0, 0, 0, 0, 0, 0}, Reply{CID: 5, Port: 1234, Address: 0x0a000005, Minor: 13}},
+		{"7 has no address", []byte{0, 7, 0, 0, 0, 0, 0, 0}, Reply{CID: 5, Port: 1234, Address: AddressOfSender, Minor: 7}},
+		{"4 has no port", []byte{0, 4, 0, 0, 0, 0, 0, 0}, Reply{CID: 5, Port: 5064, Address: AddressOfSender, Minor: 4}},
+		{"no payload", nil, Reply{CID: 5, Port: 5064, Address: AddressOfSender}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := AppendMessage(nil, Header{Command: CmdSearch, DataType: 1234, P1: 0x0a000005, P2: 5}, test.payload)
+			got, err := ParseReplies(nil, b, ServerPort)
+			if err != nil || len(got) != 1 || got[0] != test.want {
+				t.Errorf("got %+v, %v; want %+v", got, err, test.want)
+			}
+		})
+	}
+}
+
+func TestParseRepliesKeepsWhatStandsBeforeTheDamage(t *testing.T) {
+	good := AppendSearchReply(AppendDatagramVersion(nil, 3), 9, 5064, AddressOfSender)
+	other := AppendBeacon(AppendHeader(nil, Header{Command: CmdNotFound}), 1, 2, 3)
+	for name, tail := range map[string][]byte{
+		"short":     {1, 2, 3},
+		"beyond":    AppendHeader(nil, Header{Command: CmdSearch, PayloadSize: 800}),
+		"unaligned": append(AppendHeader(nil, Header{Command: CmdSearch, PayloadSize: 4}), 0, 0, 0, 0),
+		"huge":      AppendHeader(nil, Header{Command: CmdSearch, PayloadSize: math.MaxUint32 - 7}),
+	} {
+		datagram := append(append(append([]byte{}, good...), other...), tail...)
+		got, err := ParseReplies(nil, datagram, ServerPort)
+		if !errors.Is(err, ErrMalformed) || len(got) != 1 || got[0].CID != 9 {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
+}
+
+func FuzzParseReplies(f *testing.F) {
+	f.Add(AppendSearchReply(AppendDatagramVersion(nil, 3), 9, 5064, AddressOfSender))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		replies, _ := ParseReplies(nil, b, ServerPort)
+		if len(replies) > len(b)/HeaderSize {
+			t.Fatalf("%d replies out of %d bytes", len(replies), len(b))
+		}
+	})
+}
+
+func BenchmarkSearchSchedule(b *testing.B) {
+	s := NewSearchSchedule(SearchOptions{Rate: 1e9, Burst: 1e9})
+	for cid := range uint32(100_000) {
+		if err := s.Add(start, cid, fmt.Sprintf("DEAD:DEVICE:%06d", cid), 0, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	now := start
+	buf := make([]byte, 0, MaxDatagram)
+	for b.Loop() {
+		if _, ok := s.Next(now, buf); !ok {
+			now = now.Add(s.Wait(now, time.Hour) + time.Millisecond)
+		}
+	}
+}
