@@ -2,6 +2,7 @@ package schema
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -131,4 +132,5 @@ func (t *TypeInfo) start(s *logpb.PVStarted, sequence uint64) {
 	t.Fields = maps.Clone(s.GetFields())
 }
 
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+// seconds rounds: 1.003 s times 1e9 lies just below the whole number.
+func seconds(s float64) time.Duration { return time.Duration(math.Round(s * float64(time.Second))) }
