@@ -2,7 +2,7 @@
 
 Usage: python crosscheck.py --out FILE [--mask 6] PV [PV ...] < PIPE
 
-It writes the "update" lines of record.py, prints "ready" once every PV has
+It writes the "connected", "update" and "end" lines of record.py, prints "ready" once every PV has
 delivered an update, and ends when its standard input ends.
 """
 
@@ -37,25 +37,30 @@ def main():
     args = parser.parse_args()
     waited_for = set(args.pv)
     lock = threading.Lock()
+    written = []
     with open(args.out, "w", encoding="ascii") as out:
+
+        def tell(line):
+            line["seen"] = time.time_ns()
+            with lock:
+                out.write(json.dumps(line) + "\n")
+                out.flush()
 
         def writer(name):
             def update(_, response):
                 native = int(response.data_type) - TIME
                 value, count = value_bytes(native, response.data)
                 stamp = response.metadata.stamp
-                line = {
-                    "event": "update", "seen": time.time_ns(), "pv": name, "type": native, "count": count,
+                tell({
+                    "event": "update", "pv": name, "type": native, "count": count,
                     "status": int(response.metadata.status), "severity": int(response.metadata.severity),
                     "secs": stamp.secondsSinceEpoch + EPICS_EPOCH, "nanos": stamp.nanoSeconds,
-                    "value": base64.b64encode(value).decode()}
-                with lock:
-                    out.write(json.dumps(line) + "\n")
-                    out.flush()
-                    if name in waited_for:
-                        waited_for.discard(name)
-                        if not waited_for:
-                            print("ready", flush=True)
+                    "value": base64.b64encode(value).decode()})
+                written.append(name)
+                if name in waited_for:
+                    waited_for.discard(name)
+                    if not waited_for:
+                        print("ready", flush=True)
 
             return update
 
@@ -63,10 +68,17 @@ def main():
         held = []
         for pv in Context().get_pvs(*args.pv):
             pv.wait_for_connection(timeout=30)
+            channel = pv.channel
+            tell({
+                "event": "connected", "pv": pv.name, "type": int(channel.native_data_type),
+                "count": channel.native_data_count})
             subscription = pv.subscribe(data_type="time", data_count=0, mask=args.mask)
             held += [subscription, writer(pv.name)]
             subscription.add_callback(held[-1])
         sys.stdin.read()
+        for subscription in held[::2]:
+            subscription.clear()
+        tell({"event": "end", "updates": len(written)})
 
 
 if __name__ == "__main__":

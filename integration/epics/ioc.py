@@ -110,6 +110,8 @@ ROUTINES = {
     b"behind": device(lambda n, s, ns: (s - 2 * HOUR if n % 5 == 0 else s, ns)),
     # a clock that was never set, every other time
     b"unset": device(lambda n, s, ns: (EPICS_EPOCH + n if n % 2 else s, ns)),
+    # every fifth stamp has more nanoseconds than a second
+    b"illegal": device(lambda n, s, ns: (s, 1500000000 if n % 5 == 0 else ns)),
     # stamps at the edges of the second
     b"edges": device(lambda n, s, ns: (s, 999999999 if n % 2 else 0)),
 }

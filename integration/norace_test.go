@@ -1,0 +1,6 @@
+//go:build !race
+
+package integration
+
+// raceEnabled reports whether these tests run with the race detector.
+const raceEnabled = false
