@@ -1,0 +1,108 @@
+package ingest
+
+import (
+	"bytes"
+	"time"
+	"unicode/utf8"
+
+	"pvlog/ingest/ca"
+	"pvlog/ingest/caclient"
+)
+
+// discoveryWait is how long an IOC may take to tell a PV's metadata, which is
+// optional, and the registry to confirm what was found (S33).
+const discoveryWait = 5 * time.Second
+
+// discovery is the first look at a PV whose type is not registered. It belongs
+// to one connection: when that ends or the type is registered, it is forgotten.
+type discovery struct {
+	channel *Channel // set by newDiscovery
+
+	// guarded by discoveries.mu
+	listed bool // stands among those to be reported
+	round  int  // how often it began to wait
+
+	// guarded by channel.mu
+	found Discovery
+	open  int // questions without an answer
+}
+
+func newDiscovery(c *Channel, info caclient.Info) *discovery {
+	return &discovery{channel: c, found: Discovery{
+		PV:    c.pv,
+		Type:  ca.SampleType(info.Native, info.Count != 1),
+		Count: int(info.Count),
+		Host:  info.Addr,
+	}}
+}
+
+// current reports whether the discovery is still wanted, and what is known.
+func (d *discovery) current() (Discovery, bool) {
+	c := d.channel
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return d.found, c.discovery == d && !c.closed.Load()
+}
+
+// begin asks the IOC for units, limits and record type with one value, or
+// nothing at all if it hung up on that before.
+func (q *discoveries) begin(d *discovery, ch *caclient.Channel, info caclient.Info, now time.Time, bare bool) {
+	if bare {
+		q.handIn(d)
+		return
+	}
+	c := d.channel
+	c.mu.Lock()
+	d.open = 2
+	c.mu.Unlock()
+	q.await(d, now)
+	ch.GetAsync(info.Native.Ctrl(), 1, func(u caclient.Update, err error) {
+		q.answer(d, func() { d.found.describe(u, err) })
+	})
+	ch.GetAsync(ca.DBRClassName, 1, func(u caclient.Update, err error) {
+		q.answer(d, func() { d.found.classify(u, err) })
+	})
+}
+
+// answer files the answer to one question; after the last one the discovery is
+// complete.
+func (q *discoveries) answer(d *discovery, fill func()) {
+	c := d.channel
+	c.mu.Lock()
+	wanted := c.discovery == d
+	if wanted {
+		fill()
+		d.open--
+	}
+	complete := wanted && d.open == 0
+	c.mu.Unlock()
+	if complete {
+		q.handIn(d)
+	}
+}
+
+// describe takes units, precision and limits, if the answer holds any.
+func (f *Discovery) describe(u caclient.Update, err error) {
+	if err != nil || u.Status != ca.StatusNormal {
+		return
+	}
+	m, err := ca.DecodeCtrl(u.Type, u.Count, u.Payload)
+	if err != nil {
+		return
+	}
+	f.Units, f.Precision, f.Limits = m.Units, m.Precision, m.Limits
+}
+
+// classify takes the record type, if the answer holds one.
+func (f *Discovery) classify(u caclient.Update, err error) {
+	if err != nil || u.Status != ca.StatusNormal || u.Type != ca.DBRClassName {
+		return
+	}
+	name := u.Payload[:min(len(u.Payload), ca.MaxStringSize)]
+	if i := bytes.IndexByte(name, 0); i >= 0 {
+		name = name[:i]
+	}
+	if len(name) > 0 && utf8.Valid(name) {
+		f.Fields = map[string]string{"RTYP": string(name)}
+	}
+}

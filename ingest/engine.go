@@ -1,0 +1,148 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"pvlog/schema"
+)
+
+// Engine keeps the channels of all PVs that are to be archived.
+type Engine struct {
+	// set by New, read-only
+	opt         Options
+	log         *slog.Logger
+	metrics     *metrics
+	discoveries *discoveries
+	stragglers  *stragglers
+	buffers     sync.Pool // of *[]byte: one for each circuit that is decoding
+
+	// set by Run before anything else
+	hard context.Context // ends what waits in Append, when Run has waited long enough
+
+	// owned by Run's goroutine
+	infos  map[schema.PVName]*schema.TypeInfo // every registered PV
+	cursor uint64                             // newest event of the registry in infos
+
+	// guarded by mu, changed by Run's goroutine only
+	mu        sync.RWMutex
+	channels  map[schema.PVName]*Channel
+	histories map[schema.PVName]*history
+}
+
+// New checks opt and makes an engine. It touches nothing outside.
+func New(opt Options) (*Engine, error) {
+	if opt.Client == nil || opt.Append == nil || opt.Follow == nil || opt.Initial == nil || opt.Started == nil {
+		return nil, errors.New("make ingest engine: Client, Append, Follow, Initial and Started are needed")
+	}
+	if opt.DriftPast < 0 || opt.DriftFuture < 0 || opt.Mask > 255 {
+		return nil, fmt.Errorf("make ingest engine: drift windows %v and %v must be positive, mask %d at most 255",
+			opt.DriftPast, opt.DriftFuture, opt.Mask)
+	}
+	opt = opt.withDefaults()
+	e := &Engine{
+		opt:        opt,
+		log:        opt.Logger,
+		stragglers: newStragglers(),
+		buffers:    sync.Pool{New: func() any { return new([]byte) }},
+		infos:      make(map[schema.PVName]*schema.TypeInfo),
+		channels:   make(map[schema.PVName]*Channel),
+		histories:  make(map[schema.PVName]*history),
+	}
+	e.discoveries = newDiscoveries(e)
+	var err error
+	if e.metrics, err = newMetrics(opt.Registerer, e); err != nil {
+		return nil, fmt.Errorf("make ingest engine: %w", err)
+	}
+	return e, nil
+}
+
+// Run opens the channels of all PVs in state archiving and follows the
+// registry until ctx ends. It returns nil, and when it does no sample can be
+// appended any more: what had been received was appended, or, if the log found
+// no room within Options.Drain, counted as dropped.
+func (e *Engine) Run(ctx context.Context) error {
+	hard, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	e.hard = hard
+	var running sync.WaitGroup
+	running.Go(func() { e.discoveries.run(ctx) })
+	running.Go(func() { e.stragglers.run(ctx) })
+	e.restore(ctx)
+	e.follow(ctx)
+	e.closeAll(giveUp)
+	running.Wait()
+	return nil
+}
+
+// closeAll lets no channel begin another sample, gives those that are waiting
+// for the log some time, and closes.
+func (e *Engine) closeAll(giveUp func()) {
+	e.mu.RLock()
+	channels := slices.Collect(maps.Values(e.channels))
+	e.mu.RUnlock()
+	for _, c := range channels {
+		c.closed.Store(true)
+	}
+	timer := time.AfterFunc(e.opt.Drain, giveUp)
+	defer timer.Stop()
+	for _, c := range channels {
+		c.finish()
+	}
+	e.log.Info("channels closed", slog.Int("pvs", len(channels)))
+}
+
+// State is what is known of a PV's channel; false if it has none, because the
+// PV is not registered, paused or stopped.
+func (e *Engine) State(pv schema.PVName) (ChannelState, bool) {
+	e.mu.RLock()
+	c := e.channels[pv]
+	e.mu.RUnlock()
+	if c == nil {
+		return ChannelState{}, false
+	}
+	return c.state(), true
+}
+
+// States are the states of all channels, by name.
+func (e *Engine) States() []ChannelState {
+	e.mu.RLock()
+	channels := slices.Collect(maps.Values(e.channels))
+	e.mu.RUnlock()
+	states := make([]ChannelState, len(channels))
+	for i, c := range channels {
+		states[i] = c.state()
+	}
+	slices.SortFunc(states, func(a, b ChannelState) int { return cmp.Compare(a.PV, b.PV) })
+	return states
+}
+
+// Counters are a registered PV's counts, whether its channel is running or
+// not; false for a PV that was never archived by this run.
+func (e *Engine) Counters(pv schema.PVName) (Counters, bool) {
+	e.mu.RLock()
+	h := e.histories[pv]
+	e.mu.RUnlock()
+	if h == nil {
+		return Counters{}, false
+	}
+	return h.counters(), true
+}
+
+// Counts are the numbers of channels by state of their connection.
+func (e *Engine) Counts() Counts {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	var n Counts
+	for _, c := range e.channels {
+		n.add(c.connectionNow())
+	}
+	return n
+}

@@ -1,0 +1,123 @@
+package ingest
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"pvlog/schema"
+	"pvlog/schema/logpb"
+)
+
+// Pauses before the registry is followed again after a fault.
+const (
+	followPause    = 100 * time.Millisecond
+	followPauseMax = 10 * time.Second
+)
+
+// restore opens what was being archived when the registry's state was taken
+// (S26).
+func (e *Engine) restore(ctx context.Context) {
+	infos, cursor := e.opt.Initial()
+	e.cursor = cursor
+	for _, info := range infos {
+		if ctx.Err() != nil {
+			return
+		}
+		e.settle(info.PV, info)
+	}
+	e.log.Info("channels opened", slog.Int("pvs", e.Counts().Total), slog.Int("registered", len(infos)), slog.Uint64("seq", cursor))
+}
+
+// follow applies the registry's events until ctx ends. A fault of the log is
+// waited for: monitoring goes on, and the events come later.
+func (e *Engine) follow(ctx context.Context) {
+	pause := followPause
+	for ctx.Err() == nil {
+		before := e.cursor
+		err := e.opt.Follow(ctx, e.cursor, e.apply)
+		if ctx.Err() != nil {
+			return
+		}
+		if e.cursor != before {
+			pause = followPause
+		}
+		e.metrics.followErrors.Inc()
+		e.log.Warn("following the registry failed; trying again", slog.Uint64("seq", e.cursor), slog.Duration("after", pause), slog.Any("err", err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, followPauseMax)
+	}
+}
+
+// apply takes one event of the registry; one that was seen before changes
+// nothing.
+func (e *Engine) apply(seq uint64, event *logpb.RegistryEvent, _ bool) error {
+	if event == nil || seq <= e.cursor {
+		return nil
+	}
+	pv := schema.PVName(event.GetPv())
+	if pv != "" {
+		e.settle(pv, schema.Apply(e.infos[pv], seq, event))
+	}
+	e.cursor = seq
+	return nil
+}
+
+// settle makes the channels agree with what the registry says of a PV; nil: it
+// is not registered.
+func (e *Engine) settle(pv schema.PVName, next *schema.TypeInfo) {
+	old, channel := e.infos[pv], e.channels[pv]
+	again := old != nil && next != nil && !next.Created.Equal(old.Created) // registered anew
+	if channel != nil && (next == nil || next.State != schema.Archiving || again) {
+		e.end(pv, channel)
+		channel = nil
+	}
+	if next == nil {
+		delete(e.infos, pv)
+		e.forget(pv)
+		return
+	}
+	if again {
+		e.forget(pv)
+	}
+	e.infos[pv] = next
+	switch {
+	case next.State != schema.Archiving:
+	case channel == nil:
+		e.start(next)
+	default:
+		channel.configure(next)
+	}
+}
+
+// start opens a channel for a PV.
+func (e *Engine) start(info *schema.TypeInfo) {
+	e.mu.Lock()
+	h := e.histories[info.PV]
+	if h == nil {
+		h = newHistory()
+		e.histories[info.PV] = h
+	}
+	c := newChannel(e, info, h)
+	e.channels[info.PV] = c
+	e.mu.Unlock()
+	c.open()
+}
+
+// end closes a channel and waits until it cannot append any more.
+func (e *Engine) end(pv schema.PVName, c *Channel) {
+	e.mu.Lock()
+	delete(e.channels, pv)
+	e.mu.Unlock()
+	c.close()
+}
+
+// forget drops the counters of a registration.
+func (e *Engine) forget(pv schema.PVName) {
+	e.mu.Lock()
+	delete(e.histories, pv)
+	e.mu.Unlock()
+}

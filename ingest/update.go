@@ -1,0 +1,180 @@
+package ingest
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"pvlog/ingest/ca"
+	"pvlog/ingest/caclient"
+	"pvlog/schema"
+)
+
+// overflowWait is how long an append may take before it counts as one that had
+// to wait for room.
+const overflowWait = 10 * time.Millisecond
+
+// Update takes one update of the subscription, which may wait for room in the
+// log: the circuit is then read more slowly (S41).
+func (c *Channel) Update(_ *caclient.Channel, u caclient.Update) {
+	c.sampling.Lock()
+	defer c.sampling.Unlock()
+	if c.closed.Load() {
+		return
+	}
+	if u.Status != ca.StatusNormal {
+		c.transient(fmt.Errorf("the IOC sent %s in place of a value", ca.StatusName(u.Status)))
+		return
+	}
+	buffer := c.engine.buffers.Get().(*[]byte)
+	defer c.engine.buffers.Put(buffer)
+	event, stamp, err := ca.DecodeTime((*buffer)[:0], u.Type, u.Count, c.waveform, u.Payload)
+	if err != nil {
+		c.transient(fmt.Errorf("decode update: %w", err))
+		return
+	}
+	s := c.sample(stamp, u.Received)
+	s.Event = event
+	*buffer = c.take(s, stamp.Time)
+}
+
+// sample is the envelope of an update (D1), its event still missing.
+func (c *Channel) sample(stamp ca.Stamp, now time.Time) schema.RawSample {
+	c.lastEvent.Store(now.UnixNano())
+	c.history.sawEvent(now)
+	c.engine.metrics.received.Inc()
+	set := c.settings.Load()
+	if stamp.Type != set.registered {
+		c.sawOtherType(stamp.Type, set.registered)
+	}
+	return schema.RawSample{
+		Type:        stamp.Type,
+		Year:        stamp.Year,
+		Received:    now,
+		First:       c.first,
+		Registered:  set.registered,
+		DriftPast:   c.engine.opt.DriftPast,
+		DriftFuture: c.engine.opt.DriftFuture,
+		Generation:  set.generation,
+	}
+}
+
+// sawOtherType notes an update of a type that is not the registered one. It
+// goes into the log as it is: the archive drops it with its reason (S73).
+func (c *Channel) sawOtherType(observed, registered schema.DBRType) {
+	if old := c.history.observed.Swap(int32(observed)); old != int32(observed) {
+		c.engine.log.Warn("the PV's type has changed; its samples go to the drop log until its registered type is changed",
+			slog.String("pv", string(c.pv)), slog.String("registered", registered.String()), slog.String("observed", observed.String()))
+	}
+}
+
+// take applies the sampling method. It gives back the event's buffer, which
+// may have grown. c.sampling is held.
+func (c *Channel) take(s schema.RawSample, at schema.Time) []byte {
+	least := c.settings.Load().least
+	if least == 0 || s.First {
+		c.releaseHeld(at) // the last value before a silence is kept
+	}
+	turn := record
+	if least > 0 {
+		turn = c.scanned.turn(at, s.First, least)
+	}
+	switch turn {
+	case record:
+		event := c.append(s, at)
+		if c.straggler != nil {
+			c.straggler.held = false
+		}
+		return event
+	case hold:
+		c.hold(s, at, least)
+	}
+	c.first = false
+	return s.Event
+}
+
+// append hands a sample to the log, with the connection's markers if they may
+// ride on it (D12). Only a sample that the log took changes what is pending.
+// It gives back the event. c.sampling is held.
+func (c *Channel) append(s schema.RawSample, at schema.Time) []byte {
+	fit := fits(s, at)
+	later := fit && c.history.seen.later(at)
+	marked := later && c.markers.pending
+	if marked {
+		s.Event = c.markers.appendTo(s.Event)
+	}
+	began := time.Now()
+	err := c.engine.opt.Append(c.ctx, c.pv, s)
+	if time.Since(began) >= overflowWait {
+		c.history.overflowWaits.Add(1)
+		c.engine.metrics.overflowWaits.Inc()
+	}
+	if err != nil {
+		c.lost(err)
+		return s.Event
+	}
+	c.history.appended.Add(1)
+	c.engine.metrics.appended.Inc()
+	c.first = false
+	c.scanned = scanned{last: at, has: true}
+	if marked {
+		c.markers.took()
+	}
+	if later {
+		c.history.seen = newest{at: at, has: true}
+	}
+	return s.Event
+}
+
+// lost counts a sample that the log did not take before the channel ended or
+// the log was closed.
+func (c *Channel) lost(err error) {
+	c.history.overflowDrops.Add(1)
+	c.engine.metrics.overflowDrops.Inc()
+	if c.warned {
+		return
+	}
+	c.warned = true
+	c.engine.log.Error("sample lost: the log did not take it", slog.String("pv", string(c.pv)), slog.Any("err", err))
+}
+
+// hold keeps an update that came too soon, and sees that it is looked at when
+// its period is over.
+func (c *Channel) hold(s schema.RawSample, at schema.Time, least time.Duration) {
+	if c.straggler == nil {
+		c.straggler = &straggler{}
+	}
+	c.straggler.hold(s, at)
+	if !c.queued {
+		c.queued = true
+		c.engine.stragglers.add(c, s.Received.Add(least))
+	}
+}
+
+// releaseHeld records a held update before one at the given time.
+func (c *Channel) releaseHeld(before schema.Time) {
+	if g := c.straggler; g != nil && g.held {
+		g.held = false
+		if before.After(g.at) {
+			g.sample.Event = c.append(g.sample, g.at)
+		}
+	}
+}
+
+// release records the held update if it has waited for a period, and tells
+// when to look again; zero: nothing is held.
+func (c *Channel) release(now time.Time) time.Time {
+	c.sampling.Lock()
+	defer c.sampling.Unlock()
+	g := c.straggler
+	if c.closed.Load() || g == nil || !g.held {
+		c.queued = false
+		return time.Time{}
+	}
+	if due := g.sample.Received.Add(c.settings.Load().least); due.After(now) {
+		return due
+	}
+	g.held, c.queued = false, false
+	g.sample.Event = c.append(g.sample, g.at)
+	return time.Time{}
+}
