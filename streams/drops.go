@@ -1,0 +1,278 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"pvlog/schema"
+	"pvlog/schema/logpb"
+)
+
+// Drop is a sample that no partition may hold. Sample is nil when the message
+// could not be decoded; Raw is then all of it.
+type Drop struct {
+	Reason      string // one token: letters, digits and '_'
+	Detail      string // the verdict's numbers, for people
+	PV          schema.PVName
+	Position    Position // in SAMPLES
+	Sample      *schema.RawSample
+	Raw         []byte
+	Redelivered bool // it may have been published before
+}
+
+// The headers of a drop, for whoever runs nats sub 'drops.>'.
+const (
+	headerPV       = "Pvlog-PV"
+	headerReason   = "Pvlog-Reason"
+	headerDetail   = "Pvlog-Detail"
+	headerTime     = "Pvlog-Time"     // of the sample
+	headerPosition = "Pvlog-Position" // sequence/index/Unix nanoseconds of its message
+	headerPart     = "Pvlog-Part"     // n/count, of a drop that no message can hold
+)
+
+// DropLog keeps rejected samples, in DROPS. It may be used from any goroutine.
+type DropLog struct {
+	log *Log // set by New
+
+	mu         sync.Mutex // guards what follows: appends go one after the other
+	batcher    *batcher
+	reconnects int64
+}
+
+// Append stores drops and waits until the log has them; [Log.Sync] makes them
+// durable. On an error some may be stored: append all of them again, with
+// Redelivered set by what Reset said. A redelivered drop whose position is not
+// above the newest on its subject is there already and is not stored again.
+func (d *DropLog) Append(ctx context.Context, drops []Drop) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s, err := d.log.current()
+	if err != nil {
+		return err
+	}
+	newest := map[string]Position{}
+	var wire []outgoing
+	size := 0
+	for i := range drops {
+		drop := &drops[i]
+		subject, err := drop.subject()
+		if err != nil {
+			return err
+		}
+		seen, err := d.seen(ctx, s, drop, subject, newest)
+		if err != nil {
+			return err
+		}
+		if seen {
+			d.log.metrics.dropsSeen.Inc()
+			continue
+		}
+		before := len(wire)
+		if wire, err = drop.appendWire(wire, subject); err != nil {
+			return err
+		}
+		for _, m := range wire[before:] {
+			size += len(m.data)
+		}
+		if len(wire) >= batchMessages/2 || size >= batchBytes {
+			if err := d.send(ctx, s, wire); err != nil {
+				return err
+			}
+			wire, size = wire[:0], 0
+		}
+	}
+	return d.send(ctx, s, wire)
+}
+
+// send stores messages; what is not stored at once is sent again with the whole.
+func (d *DropLog) send(ctx context.Context, s *session, wire []outgoing) error {
+	if len(wire) == 0 {
+		return nil
+	}
+	if d.batcher == nil || d.batcher.s != s || d.reconnects != d.log.reconnects.Load() {
+		if d.batcher != nil {
+			d.batcher.close()
+		}
+		d.reconnects = d.log.reconnects.Load()
+		b, err := newBatcher(s, fmt.Sprintf("drops%d", d.reconnects))
+		if err != nil {
+			return err
+		}
+		d.batcher = b
+	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	stored, err := d.batcher.send(ctx, wire)
+	d.log.metrics.drops.Add(float64(stored))
+	if err != nil {
+		return fmt.Errorf("store %d drops: %w", len(wire), err)
+	}
+	return nil
+}
+
+func (d *Drop) subject() (string, error) {
+	for _, r := range d.Reason {
+		if r != '_' && (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r)) {
+			return "", fmt.Errorf("drop of %s: reason %q: letters, digits and '_' make a reason", d.PV, d.Reason)
+		}
+	}
+	if d.Reason == "" {
+		return "", fmt.Errorf("drop of %s: it has no reason", d.PV)
+	}
+	return Subject(DropsPrefix+"."+d.Reason, d.PV), nil
+}
+
+// seen reports whether the drop was stored before. newest caches what this call
+// knows of the subjects.
+func (d *DropLog) seen(ctx context.Context, s *session, drop *Drop, subject string, newest map[string]Position) (bool, error) {
+	if !drop.Redelivered {
+		return false, nil
+	}
+	last, known := newest[subject]
+	if !known {
+		var err error
+		if last, err = newestDrop(ctx, s, subject); err != nil {
+			return false, fmt.Errorf("look for the drop of %s at %d/%d: %w", drop.PV, drop.Position.Seq, drop.Position.Index, err)
+		}
+	}
+	if notAbove(drop.Position, last) {
+		newest[subject] = last
+		return true, nil
+	}
+	newest[subject] = drop.Position
+	return false, nil
+}
+
+// notAbove reports whether p was stored when last was: neither its place nor
+// its time is above. Sequences can be used again after a power cut and clocks
+// be set back; where the two disagree, storing twice is better than never.
+func notAbove(p, last Position) bool {
+	if last.Seq == 0 || p.Time.After(last.Time) {
+		return false
+	}
+	return p.Seq < last.Seq || p.Seq == last.Seq && p.Index <= last.Index
+}
+
+// newestDrop is the position of the newest drop on a subject, zero if there is
+// none or its parts are not complete.
+func newestDrop(ctx context.Context, s *session, subject string) (Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	stream, err := s.js.Stream(ctx, DropsStream)
+	if err != nil {
+		return Position{}, err
+	}
+	m, err := stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Position{}, nil
+	}
+	if err != nil {
+		return Position{}, err
+	}
+	if n, count, ok := strings.Cut(m.Header.Get(headerPart), "/"); ok && n != count {
+		return Position{}, nil
+	}
+	return parsePosition(m.Header.Get(headerPosition)), nil
+}
+
+// appendWire adds the drop as it is sent.
+func (d *Drop) appendWire(wire []outgoing, subject string) ([]outgoing, error) {
+	data, err := d.encode()
+	if err != nil {
+		return wire, err
+	}
+	count := (len(data) + partBytes - 1) / partBytes
+	if len(data) <= singleBytes {
+		count = 1
+	}
+	for i := range count {
+		m := outgoing{subject: subject, header: d.header(), data: data}
+		if count > 1 {
+			m.header.Set(headerPart, fmt.Sprintf("%d/%d", i+1, count))
+			m.data = data[i*partBytes : min((i+1)*partBytes, len(data))]
+		}
+		wire = append(wire, m)
+	}
+	return wire, nil
+}
+
+// encode gives the logpb.Drop.
+func (d *Drop) encode() ([]byte, error) {
+	p := &logpb.Drop{
+		Version: schema.MessageVersion, Pv: strings.ToValidUTF8(string(d.PV), "\uFFFD"),
+		Reason: d.Reason, Detail: strings.ToValidUTF8(d.Detail, "\uFFFD"),
+		LogSequence: d.Position.Seq, LogIndex: uint32(d.Position.Index), LogTime: d.Position.Time.UnixNano(),
+	}
+	if d.Sample == nil {
+		p.Raw = d.Raw
+	} else {
+		p.Sample = sampleProto(d.Sample)
+	}
+	data, err := proto.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("encode drop of %s: %w", d.PV, err)
+	}
+	return schema.AppendChecksum(data, 0), nil
+}
+
+func sampleProto(s *schema.RawSample) *logpb.Sample {
+	return &logpb.Sample{
+		Type: uint32(s.Type), Year: uint32(s.Year), Received: s.Received.UnixNano(), First: s.First,
+		RegisteredType: uint32(s.Registered), DriftPast: uint32(s.DriftPast / time.Second), DriftFuture: uint32(s.DriftFuture / time.Second),
+		Generation: s.Generation, Event: s.Event,
+	}
+}
+
+func (d *Drop) header() nats.Header {
+	h := nats.Header{}
+	h.Set(headerPV, headerText(string(d.PV)))
+	h.Set(headerReason, d.Reason)
+	h.Set(headerDetail, headerText(d.Detail))
+	h.Set(headerPosition, formatPosition(d.Position))
+	if d.Sample != nil {
+		if e, err := schema.ScanEvent(d.Sample.Event); err == nil {
+			h.Set(headerTime, e.Time(d.Sample.Year).String())
+		}
+	}
+	return h
+}
+
+// headerText makes text fit for a header: one line of printable characters.
+func headerText(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+func formatPosition(p Position) string {
+	return fmt.Sprintf("%d/%d/%d", p.Seq, p.Index, p.Time.UnixNano())
+}
+
+// parsePosition reads a position; one that cannot be read is zero, which every
+// other is above.
+func parsePosition(s string) Position {
+	fields := strings.Split(s, "/")
+	if len(fields) != 3 {
+		return Position{}
+	}
+	seq, err1 := strconv.ParseUint(fields[0], 10, 64)
+	index, err2 := strconv.Atoi(fields[1])
+	nanos, err3 := strconv.ParseInt(fields[2], 10, 64)
+	if errors.Join(err1, err2, err3) != nil {
+		return Position{}
+	}
+	return Position{Seq: seq, Index: index, Time: time.Unix(0, nanos)}
+}

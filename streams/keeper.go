@@ -1,0 +1,89 @@
+package streams
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+)
+
+// How the keeper watches: every keeperPeriod; a restart is tried when the log
+// could not store for restartAfter although it is not full, and again after
+// pauses that double up to restartPause.
+const (
+	keeperPeriod = time.Second
+	restartAfter = 3 * time.Second
+	restartPause = 30 * time.Second
+	restartSpace = 8 << 20
+)
+
+// runKeeper watches over the embedded server. The server gives JetStream up for
+// good on a write error ("JetStream out of resources, will be DISABLED"), so
+// when there is space again it is restarted: pvlog itself goes on.
+func (l *Log) runKeeper(ctx context.Context) {
+	tick := time.NewTicker(keeperPeriod)
+	defer tick.Stop()
+	pause, next := keeperPeriod, time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			l.samples.watchAge(now)
+			if !l.mustRestart() {
+				pause = keeperPeriod
+				continue
+			}
+			if now.Before(next) {
+				continue
+			}
+			l.restart(ctx)
+			next, pause = time.Now().Add(pause), min(2*pause, restartPause)
+		}
+	}
+}
+
+// mustRestart reports whether only a new server can store again.
+func (l *Log) mustRestart() bool {
+	s, err := l.current()
+	if err != nil {
+		l.mu.RLock()
+		defer l.mu.RUnlock()
+		return l.lock != nil
+	}
+	return !s.srv.JetStreamEnabled() || l.samples.failing(restartAfter)
+}
+
+// restart replaces the session if the file system has room for one.
+func (l *Log) restart(ctx context.Context) {
+	_, free, err := space(l.opt.Dir)
+	if err != nil || free < restartSpace {
+		l.log.Warn("the log's server cannot store and is not restarted yet: its file system is full",
+			"dir", filepath.Join(l.opt.Dir, "nats"), "free", free, "err", err)
+		return
+	}
+	l.mu.Lock()
+	old := l.session
+	l.session = nil
+	number := l.number + 1
+	l.mu.Unlock()
+	if old != nil {
+		old.close()
+	}
+	s, lim, err := l.start(ctx, number)
+	if err != nil {
+		l.log.Error("the log's server does not start; trying again", "err", err)
+		return
+	}
+	l.mu.Lock()
+	closed := l.lock == nil
+	if !closed {
+		l.session, l.lim, l.number = s, lim, number
+	}
+	l.mu.Unlock()
+	if closed {
+		s.close()
+		return
+	}
+	l.metrics.restarts.Inc()
+	l.log.Warn("the log's server was restarted", "life", number)
+}

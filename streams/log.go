@@ -1,0 +1,174 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"pvlog/schema"
+)
+
+// ErrClosed says that the log was closed, or never opened.
+var ErrClosed = errors.New("the log is closed")
+
+// Log is the embedded server with its streams. Open comes first; Run publishes
+// and trims; the parts may be used from Open until Close, from any goroutine
+// unless they say otherwise.
+type Log struct {
+	// Set by New, read-only.
+	opt     Options
+	invalid error // of the options, told by Open
+	log     *slog.Logger
+	metrics *metrics
+	samples *SampleLog
+	events  *EventLog
+	drops   *DropLog
+	archive *Consumer
+
+	reconnects atomic.Int64 // of our connection within a session
+
+	mu      sync.RWMutex // guards what follows
+	lock    *os.File
+	lim     limits
+	session *session // nil before Open, after Close, and while the server restarts
+	sought  bool     // a restart of the server was asked for
+	number  int      // of the newest session
+	addr    string
+}
+
+// New prepares a log; it does no I/O.
+func New(opt Options) *Log {
+	opt, err := opt.withDefaults()
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	l := &Log{opt: opt, invalid: err, log: opt.Logger, metrics: newMetrics(opt.Registerer)}
+	l.samples = newSampleLog(l)
+	l.events = &EventLog{log: l}
+	l.drops = &DropLog{log: l}
+	l.archive = &Consumer{log: l}
+	return l
+}
+
+// Open takes the directory for this process, starts the server and sets up the
+// streams. A directory that another process holds is a [schema.Conflict].
+func (l *Log) Open(ctx context.Context) error {
+	if l.invalid != nil {
+		return l.invalid
+	}
+	if err := os.MkdirAll(filepath.Join(l.opt.Dir, "nats"), 0o755); err != nil {
+		return fmt.Errorf("make log directory: %w", err)
+	}
+	lock, err := lockDir(l.opt.Dir)
+	if err != nil {
+		return err
+	}
+	s, lim, err := l.start(ctx, 1)
+	if err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	l.mu.Lock()
+	l.lock, l.lim, l.session, l.number, l.addr = lock, lim, s, 1, serverAddr(s, l.opt.Listen)
+	l.mu.Unlock()
+	l.samples.open()
+	l.log.Info("the log is open", "dir", l.opt.Dir, "durability", l.opt.Durability, "sync_interval", l.opt.SyncInterval,
+		"keep", l.opt.Keep, "max_bytes", lim.keep, "limit_bytes", lim.limit, "drops_max_bytes", lim.drops)
+	return nil
+}
+
+// start plans the limits and starts a session with its streams.
+func (l *Log) start(ctx context.Context, number int) (*session, limits, error) {
+	size, free, err := space(l.opt.Dir)
+	if err != nil {
+		return nil, limits{}, err
+	}
+	lim, err := planLimits(l.opt, size, free+usedBytes(filepath.Join(l.opt.Dir, "nats")))
+	if err != nil {
+		return nil, limits{}, err
+	}
+	s, err := l.startSession(ctx, number, lim)
+	if err != nil {
+		return nil, limits{}, err
+	}
+	if err := l.setUp(ctx, s, lim); err != nil {
+		s.close()
+		return nil, limits{}, err
+	}
+	return s, lim, nil
+}
+
+// Run publishes samples, trims SAMPLES and watches over the server until ctx
+// ends. Then it publishes all that waits, for at most 10 s, and returns; what
+// is left after that is an error. The other parts work on until Close.
+func (l *Log) Run(ctx context.Context) error {
+	var wait sync.WaitGroup
+	side, stop := context.WithCancel(context.WithoutCancel(ctx))
+	wait.Go(func() { l.runTrimmer(ctx) })
+	wait.Go(func() { l.runKeeper(side) })
+	err := l.samples.run(ctx)
+	stop()
+	wait.Wait()
+	return err
+}
+
+// Close stops the server and gives the directory back. Appends that wait end
+// with [ErrClosed].
+func (l *Log) Close() error {
+	l.samples.close()
+	l.mu.Lock()
+	s, lock := l.session, l.lock
+	l.session, l.lock = nil, nil
+	l.mu.Unlock()
+	l.archive.close()
+	if s != nil {
+		s.close()
+	}
+	if lock == nil {
+		return nil
+	}
+	if err := lock.Close(); err != nil {
+		return fmt.Errorf("release the log's directory: %w", err)
+	}
+	return nil
+}
+
+// Addr is where NATS clients can connect, "" if there is no listener.
+func (l *Log) Addr() string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.addr
+}
+
+// Sync makes everything that the log has acknowledged durable.
+func (l *Log) Sync() error { return syncDir(filepath.Join(l.opt.Dir, "nats")) }
+
+// Samples is the way in for samples.
+func (l *Log) Samples() *SampleLog { return l.samples }
+
+// Events is the registry's log.
+func (l *Log) Events() *EventLog { return l.events }
+
+// Drops is where rejected samples go.
+func (l *Log) Drops() *DropLog { return l.drops }
+
+// Archive is the archive's consumer of SAMPLES.
+func (l *Log) Archive() *Consumer { return l.archive }
+
+// current gives the running session. Its error is a [schema.Unavailable] while
+// the server restarts.
+func (l *Log) current() (*session, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	switch {
+	case l.session != nil:
+		return l.session, nil
+	case l.lock != nil:
+		return nil, schema.Errorf(schema.Unavailable, "the log's server is restarting")
+	}
+	return nil, ErrClosed
+}

@@ -1,0 +1,30 @@
+package streams
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+// serverLog sends the embedded server's lines through slog. Its notices (start
+// banner, addresses) are debug lines here: the appliance says what matters.
+type serverLog struct {
+	log *slog.Logger
+}
+
+// Noticef logs at debug level.
+func (l serverLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
+
+// Warnf logs at warning level.
+func (l serverLog) Warnf(format string, v ...any) { l.log.Warn(fmt.Sprintf(format, v...)) }
+
+// Fatalf logs at error level; the server does not end the process.
+func (l serverLog) Fatalf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }
+
+// Errorf logs at error level.
+func (l serverLog) Errorf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }
+
+// Debugf logs at debug level.
+func (l serverLog) Debugf(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
+
+// Tracef logs nothing: the server's trace shows every byte.
+func (l serverLog) Tracef(string, ...any) {}
