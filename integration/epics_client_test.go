@@ -24,9 +24,9 @@ type clientLine struct {
 	Value            []json.RawMessage
 }
 
-// clients are programs that read an Appliance, with the PVs that they can: each
+// applianceClients are programs that read an Appliance, with the PVs that they can: each
 // has faults of its own, which are not pvlog's.
-var clients = []struct {
+var applianceClients = []struct {
 	name  string
 	exact bool // tells nanoseconds and status
 	types []schema.DBRType
@@ -51,16 +51,16 @@ func TestEpicsApplianceClientsReadPvlog(t *testing.T) {
 	drops := r.settle()
 	var readable []string
 	for _, pv := range r.pvs {
-		if !slices.Contains(silent, pv) && len(drops[pv]) == 0 && pv != prefix+"wfBig" {
+		if !slices.Contains(epicsSilent, pv) && len(drops[pv]) == 0 && pv != epicsPrefix+"wfBig" {
 			readable = append(readable, pv)
 		}
 	}
 	told, until := map[string]map[string][]clientLine{}, time.Now()
-	for _, c := range clients {
+	for _, c := range applianceClients {
 		told[c.name] = r.retrieve(c.name, r.ofTypes(readable, c.types))
 	}
 	_, stored := r.finish(drops)
-	for _, c := range clients {
+	for _, c := range applianceClients {
 		if len(told[c.name]) == 0 {
 			t.Errorf("%s read nothing", c.name)
 		}

@@ -27,8 +27,8 @@ func TestEpicsIOCRestartLosesNothing(t *testing.T) {
 	r.endSpan(0)
 	drops := r.settle()
 	_, stored := r.finish(drops)
-	if markers := reconnections(stored[ticker]); markers != 2 {
-		t.Errorf("%s: %d samples carry the marker of a lost connection, want 2", ticker, markers)
+	if markers := reconnections(stored[epicsTicker]); markers != 2 {
+		t.Errorf("%s: %d samples carry the marker of a lost connection, want 2", epicsTicker, markers)
 	}
 }
 
@@ -78,8 +78,8 @@ func TestEpicsRestartIsClean(t *testing.T) {
 		r.endSpan(inFlight)
 		r.pvlog.stop()
 		last := r.spans[len(r.spans)-1].to
-		if samples := readStore(t, r.pvlog.data+"/stores")[ticker]; len(samples) == 0 || samples[len(samples)-1].at.Go().Before(last.Add(-time.Second)) {
-			t.Errorf("after SIGTERM the files of %s end before %v", ticker, last)
+		if samples := readStore(t, r.pvlog.data+"/stores")[epicsTicker]; len(samples) == 0 || samples[len(samples)-1].at.Go().Before(last.Add(-time.Second)) {
+			t.Errorf("after SIGTERM the files of %s end before %v", epicsTicker, last)
 		}
 		r.pvlog.start()
 		r.beginSpan()

@@ -17,21 +17,21 @@ import (
 	"pvlog/schema"
 )
 
-// prefix of the PVs of epics/all_types.db.
-const prefix = "EP:"
+// epicsPrefix begins the names of the PVs of epics/all_types.db.
+const epicsPrefix = "EP:"
 
-// ticker is the PV by which tests tell that time has passed in the archive.
-const ticker = prefix + "calc"
+// epicsTicker is the PV by which tests tell that time has passed in the archive.
+const epicsTicker = epicsPrefix + "calc"
 
-// fields are PVs beside the records' values: long strings, string fields, and
+// epicsFields are PVs beside the records' values: long strings, string fields, and
 // the arrays of an aSub record.
-var fields = []string{
-	prefix + "lsi.VAL$", prefix + "lso.VAL$", prefix + "printf.VAL$", prefix + "ai.DESC$", prefix + "ai.EGU", prefix + "ai.RTYP",
-	prefix + "aSub.VALA", prefix + "aSub.VALB", prefix + "aSub.VALC",
+var epicsFields = []string{
+	epicsPrefix + "lsi.VAL$", epicsPrefix + "lso.VAL$", epicsPrefix + "printf.VAL$", epicsPrefix + "ai.DESC$", epicsPrefix + "ai.EGU", epicsPrefix + "ai.RTYP",
+	epicsPrefix + "aSub.VALA", epicsPrefix + "aSub.VALB", epicsPrefix + "aSub.VALC",
 }
 
-// silent are records whose value also changes without a LOG or ALARM event.
-var silent = []string{prefix + "deadband", prefix + "fanout", prefix + "seq", prefix + "event", prefix + "histogram"}
+// epicsSilent are records whose value also changes without a LOG or ALARM event.
+var epicsSilent = []string{epicsPrefix + "deadband", epicsPrefix + "fanout", epicsPrefix + "seq", epicsPrefix + "event"}
 
 // needEPICS skips a test unless `make test-epics` runs it, and gives the Python
 // of .epics.
@@ -56,9 +56,9 @@ func databasePVs(t testing.TB) []string {
 	}
 	var names []string
 	for _, m := range regexp.MustCompile(`(?m)^record\(\w+, "\$\(P=EP:\)([^"]+)"\)`).FindAllStringSubmatch(string(text), -1) {
-		names = append(names, prefix+m[1])
+		names = append(names, epicsPrefix+m[1])
 	}
-	return append(names, fields...)
+	return append(names, epicsFields...)
 }
 
 // recordTypes gives the record type of each PV of all_types.db.
@@ -70,7 +70,7 @@ func recordTypes(t testing.TB) map[string]string {
 	}
 	types := map[string]string{}
 	for _, m := range regexp.MustCompile(`(?m)^record\((\w+), "\$\(P=EP:\)([^"]+)"\)`).FindAllStringSubmatch(string(text), -1) {
-		types[prefix+m[2]] = m[1]
+		types[epicsPrefix+m[2]] = m[1]
 	}
 	return types
 }
@@ -242,7 +242,7 @@ func (r *rig) status() (map[string]pvStatus, error) {
 func (r *rig) waitForSamples(after time.Time) {
 	r.t.Helper()
 	r.pvlog.waitUntil(time.Minute+time.Until(after), "samples after "+after.UTC().Format(time.RFC3339Nano), func() error {
-		last, err := r.lastTime(ticker)
+		last, err := r.lastTime(epicsTicker)
 		if err == nil && !last.After(schema.TimeOf(after)) {
 			err = fmt.Errorf("the newest is of %v", last)
 		}
@@ -274,7 +274,8 @@ func (r *rig) lastTime(pv string) (schema.Time, error) {
 // drop log of every PV.
 func (r *rig) settle() map[string][]drop {
 	r.t.Helper()
-	r.waitForSamples(time.Now().Add(time.Second))
+	// the archive publishes drops with its flush rounds, a second apart
+	r.waitForSamples(time.Now().Add(3 * time.Second))
 	drops := map[string][]drop{}
 	for _, pv := range r.pvs {
 		var list []drop
@@ -317,7 +318,7 @@ func (r *rig) finish(drops map[string][]drop) (map[string]*record, map[string][]
 	if names := unwatched(records, stored); len(names) > 0 {
 		r.t.Errorf("stored, but nobody asked for it: %v", names)
 	}
-	judgeAll(r.t, gather(records, stored, drops, r.spans, r.connections, silent))
+	judgeAll(r.t, gather(records, stored, drops, r.spans, r.connections, epicsSilent))
 	return records, stored
 }
 

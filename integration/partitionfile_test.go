@@ -185,3 +185,57 @@ func unescape(line []byte) ([]byte, error) {
 	}
 	return out, nil
 }
+
+// TestSecondReaderReadsTheAppliance judges this reader by files that the Java
+// Appliance wrote; their lines are counted as `wc -l` does.
+func TestSecondReaderReadsTheAppliance(t *testing.T) {
+	for file, wantChunks := range map[string]int{
+		"pb/lrm01_raw.pb": 1, "pb/sig1-wo-adel.pb": 1,
+		"raw-responses/SCALAR_DOUBLE_sampledata": 1, "raw-responses/SCALAR_ENUM_sampledata": 1,
+		"raw-responses/SCALAR_STRING_sampledata": 1, "raw-responses/WAVEFORM_BYTE_sampledata": 1,
+		"raw-responses/empty_data": 0,
+	} {
+		content, err := os.ReadFile(filepath.Join("..", "consumers", "partition", "testdata", filepath.FromSlash(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		chunks, err := parseRaw(content)
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		lines := 0
+		for line := range bytes.Lines(content) {
+			if len(line) > 1 {
+				lines++
+			}
+		}
+		samples := len(chunks)
+		for _, c := range chunks {
+			samples += len(c.samples)
+		}
+		if len(chunks) != wantChunks || samples != lines {
+			t.Errorf("%s: %d headers and samples in %d chunks, the file has %d lines and %d chunks", file, samples, len(chunks), lines, wantChunks)
+		}
+	}
+}
+
+func TestSecondReaderRefusesWhatIsBroken(t *testing.T) {
+	header := "\x08\x06\x12\x01X\x18\xd2\x0f\n" // SCALAR_DOUBLE X 2002
+	line := "\x08\x01\x10\x02\x19AAAAAAAA\n"
+	for name, content := range map[string]string{
+		"no end of line":    header + strings.TrimSuffix(line, "\n"),
+		"torn sample":       header + line[:6] + "\n",
+		"stray escape":      header + "\x08\x01\x10\x02\x19AAAAAAA\x1b\n",
+		"equal times":       header + line + line,
+		"two headers":       header + line + "\n" + header + line,
+		"nothing but noise": "noise\n",
+	} {
+		if _, samples, err := parsePartition([]byte(content)); err == nil {
+			t.Errorf("%s: read as %v", name, samples)
+		}
+	}
+	if _, samples, err := parsePartition([]byte(header + line)); err != nil || len(samples) != 1 {
+		t.Errorf("a sound file: %v, %v", samples, err)
+	}
+}
