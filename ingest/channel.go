@@ -66,10 +66,13 @@ type Channel struct {
 	info       caclient.Info
 	subscribed bool
 	discovery  *discovery // while connected and the type is not registered
-	bare       bool       // the IOC hung up when asked for metadata: do not ask again
+	hangups    int        // connections that broke while metadata was asked for
+	asked      time.Time  // when it subscribed
+	patience   time.Duration
 	since      time.Time
 	restored   time.Time
 
+	answered  atomic.Bool  // an update came since it subscribed
 	lastEvent atomic.Int64 // Unix nanoseconds, 0: none since the last loss
 
 	// guarded by sampling, which is held while a sample waits for the log
@@ -118,6 +121,7 @@ func (c *Channel) claimSubscription() *caclient.Channel {
 		return nil
 	}
 	c.subscribed, c.discovery = true, nil
+	c.asked, c.patience = time.Now(), silenceMin
 	return c.online
 }
 
@@ -153,7 +157,7 @@ func (c *Channel) Connected(ch *caclient.Channel, info caclient.Info) {
 		d = newDiscovery(c, info)
 		c.discovery = d
 	}
-	bare := c.bare
+	bare := c.hangups >= hangupsMax
 	c.mu.Unlock()
 	switch {
 	case subscribe != nil:
@@ -166,6 +170,7 @@ func (c *Channel) Connected(ch *caclient.Channel, info caclient.Info) {
 // enter notes a connection. c.mu is held.
 func (c *Channel) enter(ch *caclient.Channel, info caclient.Info, now time.Time) {
 	c.connection, c.online, c.info, c.subscribed = Connected, ch, info, false
+	c.answered.Store(false)
 	if c.since.IsZero() {
 		c.since = now
 	} else {
@@ -185,8 +190,8 @@ func (c *Channel) beginSampling(now time.Time, waveform bool) {
 func (c *Channel) Disconnected(_ *caclient.Channel, cause error) {
 	c.mu.Lock()
 	was := c.online != nil
-	if d := c.discovery; d != nil && d.open > 0 {
-		c.bare = true
+	if d := c.discovery; d != nil && (d.open > 0 || d.broken) {
+		c.hangups++
 	}
 	c.online, c.subscribed, c.discovery = nil, false, nil
 	if was {

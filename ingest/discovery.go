@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"errors"
 	"time"
 	"unicode/utf8"
 
@@ -13,6 +14,10 @@ import (
 // optional, and the registry to confirm what was found (S33).
 const discoveryWait = 5 * time.Second
 
+// hangupsMax is how often a connection may break while metadata is asked for.
+// Then it is the question that the server cannot stand.
+const hangupsMax = 2
+
 // discovery is the first look at a PV whose type is not registered. It belongs
 // to one connection: when that ends or the type is registered, it is forgotten.
 type discovery struct {
@@ -23,8 +28,9 @@ type discovery struct {
 	round  int  // how often it began to wait
 
 	// guarded by channel.mu
-	found Discovery
-	open  int // questions without an answer
+	found  Discovery
+	open   int  // questions without an answer
+	broken bool // a question failed with the connection, or as if it had
 }
 
 func newDiscovery(c *Channel, info caclient.Info) *discovery {
@@ -57,24 +63,32 @@ func (q *discoveries) begin(d *discovery, ch *caclient.Channel, info caclient.In
 	c.mu.Unlock()
 	q.await(d, now)
 	ch.GetAsync(info.Native.Ctrl(), 1, func(u caclient.Update, err error) {
-		q.answer(d, func() { d.found.describe(u, err) })
+		q.answer(d, err, func() { d.found.describe(u) })
 	})
 	ch.GetAsync(ca.DBRClassName, 1, func(u caclient.Update, err error) {
-		q.answer(d, func() { d.found.classify(u, err) })
+		q.answer(d, err, func() { d.found.classify(u) })
 	})
 }
 
 // answer files the answer to one question; after the last one the discovery is
-// complete.
-func (q *discoveries) answer(d *discovery, fill func()) {
+// complete. If the connection seems to fail it is left to time: either it is
+// lost, or d is handed in without what could not be learnt.
+func (q *discoveries) answer(d *discovery, err error, fill func()) {
 	c := d.channel
 	c.mu.Lock()
-	wanted := c.discovery == d
-	if wanted {
-		fill()
-		d.open--
+	if c.discovery != d {
+		c.mu.Unlock()
+		return
 	}
-	complete := wanted && d.open == 0
+	d.open--
+	var refused *caclient.StatusError
+	switch {
+	case err == nil:
+		fill()
+	case !errors.As(err, &refused):
+		d.broken = true
+	}
+	complete := d.open == 0 && !d.broken
 	c.mu.Unlock()
 	if complete {
 		q.handIn(d)
@@ -82,20 +96,17 @@ func (q *discoveries) answer(d *discovery, fill func()) {
 }
 
 // describe takes units, precision and limits, if the answer holds any.
-func (f *Discovery) describe(u caclient.Update, err error) {
-	if err != nil || u.Status != ca.StatusNormal {
-		return
-	}
+func (f *Discovery) describe(u caclient.Update) {
 	m, err := ca.DecodeCtrl(u.Type, u.Count, u.Payload)
 	if err != nil {
-		return
+		return // metadata is optional
 	}
 	f.Units, f.Precision, f.Limits = m.Units, m.Precision, m.Limits
 }
 
 // classify takes the record type, if the answer holds one.
-func (f *Discovery) classify(u caclient.Update, err error) {
-	if err != nil || u.Status != ca.StatusNormal || u.Type != ca.DBRClassName {
+func (f *Discovery) classify(u caclient.Update) {
+	if u.Type != ca.DBRClassName {
 		return
 	}
 	name := u.Payload[:min(len(u.Payload), ca.MaxStringSize)]

@@ -72,22 +72,21 @@ func (e *Engine) Run(ctx context.Context) error {
 	hard, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	e.hard = hard
-	var running sync.WaitGroup
-	running.Go(func() { e.discoveries.run(ctx) })
-	running.Go(func() { e.stragglers.run(ctx) })
+	var timers sync.WaitGroup
+	timers.Go(func() { e.discoveries.run(ctx) })
+	timers.Go(func() { e.stragglers.run(ctx) })
+	timers.Go(func() { e.watchSilence(ctx) })
 	e.restore(ctx)
 	e.follow(ctx)
 	e.closeAll(giveUp)
-	running.Wait()
+	timers.Wait()
 	return nil
 }
 
 // closeAll lets no channel begin another sample, gives those that are waiting
 // for the log some time, and closes.
 func (e *Engine) closeAll(giveUp func()) {
-	e.mu.RLock()
-	channels := slices.Collect(maps.Values(e.channels))
-	e.mu.RUnlock()
+	channels := e.running()
 	for _, c := range channels {
 		c.closed.Store(true)
 	}
@@ -97,6 +96,13 @@ func (e *Engine) closeAll(giveUp func()) {
 		c.finish()
 	}
 	e.log.Info("channels closed", slog.Int("pvs", len(channels)))
+}
+
+// running are all channels of this moment.
+func (e *Engine) running() []*Channel {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return slices.Collect(maps.Values(e.channels))
 }
 
 // State is what is known of a PV's channel; false if it has none, because the
@@ -113,9 +119,7 @@ func (e *Engine) State(pv schema.PVName) (ChannelState, bool) {
 
 // States are the states of all channels, by name.
 func (e *Engine) States() []ChannelState {
-	e.mu.RLock()
-	channels := slices.Collect(maps.Values(e.channels))
-	e.mu.RUnlock()
+	channels := e.running()
 	states := make([]ChannelState, len(channels))
 	for i, c := range channels {
 		states[i] = c.state()
