@@ -13,7 +13,6 @@ import (
 type chunk struct {
 	header Header
 	events [][]byte
-	lines  int
 }
 
 // readChunks takes a PB file or raw response apart without the package's

@@ -72,6 +72,8 @@ func ParseHeader(line []byte) (Header, error) {
 		h.Fields = append(h.Fields, schema.FieldValue{Name: f.GetName(), Val: f.GetVal()})
 	}
 	switch {
+	case !h.Type.Valid():
+		return Header{}, fmt.Errorf("%w: there is no type %d", ErrHeader, h.Type)
 	case h.PV == "":
 		return Header{}, fmt.Errorf("%w: it names no PV", ErrHeader)
 	case h.Year < minYear || h.Year > maxYear:

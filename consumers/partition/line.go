@@ -81,7 +81,7 @@ func (p *parser) scan(event []byte) (schema.Event, error) {
 
 // First bytes that field 3 can have: its number and a wire type.
 const (
-	tagVarint  = 3<<3 | 0
+	tagVarint  = 3 << 3
 	tagFixed64 = 3<<3 | 1
 	tagBytes   = 3<<3 | 2
 	tagFixed32 = 3<<3 | 5

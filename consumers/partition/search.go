@@ -21,7 +21,12 @@ func (p *partitionFile) search(at schema.Time) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	s := halving{p: p, at: at, low: p.body, high: size}
+	p.scan.seek(p.body)
+	first, ok, err := p.good(size)
+	if !ok || err != nil || first.Time.After(at) {
+		return p.body, err
+	}
+	s := halving{p: p, at: at, low: first.Offset, lowTime: first.Time, high: size}
 	ordered, err := s.narrow()
 	if err != nil {
 		return 0, err
@@ -36,14 +41,13 @@ func (p *partitionFile) search(at schema.Time) (int64, error) {
 	return offset, err
 }
 
-// halving is a binary search over byte offsets. The line at low, unless it is
-// the file's first, parses and is at or before the instant; no line that begins
-// at high or behind is.
+// halving is a binary search over byte offsets. The line at low is at or before
+// the instant; no line that begins at high or behind is.
 type halving struct {
 	p         *partitionFile
 	at        schema.Time
 	low, high int64
-	lowTime   schema.Time // of the line at low, zero for the first
+	lowTime   schema.Time // of the line at low
 	highTime  schema.Time // of the first good line behind high, zero if there is none
 }
 
@@ -60,7 +64,7 @@ func (s *halving) narrow() (ordered bool, err error) {
 			s.high = middle
 			continue
 		}
-		if !s.lowTime.IsZero() && !line.Time.After(s.lowTime) || !s.highTime.IsZero() && !s.highTime.After(line.Time) {
+		if !line.Time.After(s.lowTime) || !s.highTime.IsZero() && !s.highTime.After(line.Time) {
 			return false, nil
 		}
 		if line.Time.After(s.at) {
