@@ -43,6 +43,7 @@ type Consumer struct {
 	requests   int
 	mustReset  bool
 	expect     bool   // the next message must be the one after the floor
+	begun      bool   // a message came since Reset
 	seen       uint64 // last sequence of the stream when Reset ran
 	last       uint64 // newest sequence delivered
 	deliveries deliveries
@@ -75,7 +76,7 @@ func (c *Consumer) Reset(ctx context.Context) error {
 		return fmt.Errorf("reset consumer %s: %w", ArchiveName, err)
 	}
 	c.log.metrics.resets.Inc()
-	c.mustReset, c.expect = false, true
+	c.mustReset, c.expect, c.begun = false, true, false
 	c.seen = stream.CachedInfo().State.LastSeq
 	c.last = max(answer.ResetSeq, 1) - 1
 	c.deliveries.reset()

@@ -133,11 +133,11 @@ func (c *Consumer) decode(raw []*nats.Msg) ([]Message, error) {
 			c.mustReset = true
 			return messages, fmt.Errorf("fetch samples: %w", err)
 		}
-		if gap := at.stream - c.last - 1; gap > 0 && len(c.deliveries.list) > 0 {
+		if gap := at.stream - c.last - 1; gap > 0 && c.begun {
 			c.log.metrics.holes.Add(float64(gap))
 			c.log.log.Error("messages are missing in the middle of the log", "from", c.last+1, "to", at.stream-1)
 		}
-		c.last = at.stream
+		c.last, c.begun = at.stream, true
 		c.deliveries.add(at)
 		m := Message{First: at.stream, Seq: at.stream, Time: at.time, Redelivered: at.stream <= c.seen, Raw: r.Data}
 		var complete bool

@@ -36,7 +36,6 @@ type Log struct {
 	lock    *os.File
 	lim     limits
 	session *session // nil before Open, after Close, and while the server restarts
-	sought  bool     // a restart of the server was asked for
 	number  int      // of the newest session
 	addr    string
 }

@@ -3,6 +3,7 @@ package streams
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 )
 
 // serverLog sends the embedded server's lines through slog. Its notices (start
@@ -14,8 +15,14 @@ type serverLog struct {
 // Noticef logs at debug level.
 func (l serverLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
 
-// Warnf logs at warning level.
-func (l serverLog) Warnf(format string, v ...any) { l.log.Warn(fmt.Sprintf(format, v...)) }
+// Warnf logs at warning level. That passwords are not hashed is no matter: they
+// are made at random for each session and stand in no file.
+func (l serverLog) Warnf(format string, v ...any) {
+	if strings.HasPrefix(format, "Plaintext passwords") {
+		return
+	}
+	l.log.Warn(fmt.Sprintf(format, v...))
+}
 
 // Fatalf logs at error level; the server does not end the process.
 func (l serverLog) Fatalf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }
