@@ -29,7 +29,7 @@ func (s *Server) archivePV(w http.ResponseWriter, r *http.Request) error {
 	for i, e := range l.entries {
 		request, err := requestOf(e.or(l))
 		targets[i] = target{asked: string(e.PV), pv: request.PV, err: err}
-		if err == nil {
+		if _, twice := requests[request.PV]; err == nil && !twice {
 			requests[request.PV] = request
 		}
 	}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,11 +89,15 @@ const retryAfter = 2
 
 // writeJSON answers with v. Content-Type is bare: PyDM compares it literally.
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil { // cannot happen with what this package encodes
-		status, b = http.StatusInternalServerError, []byte(`{"error":"the answer is not JSON"}`)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)              // names hold <, > and &, and nobody takes this for HTML
+	if err := e.Encode(v); err != nil { // cannot happen with what this package encodes
+		status = http.StatusInternalServerError
+		b.Reset()
+		b.WriteString(`{"error":"the answer is not JSON"}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n'))
+	_, _ = w.Write(b.Bytes())
 }

@@ -123,6 +123,9 @@ func (s *Server) getMetadata(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	body := s.typeInfo(info)
+	for field, name := range limitNames {
+		body[field] = body[name]
+	}
 	for _, f := range metaFields(info, true) {
 		body[f.Name] = f.Val
 	}
