@@ -28,9 +28,9 @@ func TestPutArrivesExactly(t *testing.T) {
 	c.update(5)
 	want := []seen{
 		{1.5, 0, 0, schema.Time{Sec: 1_700_000_000, Nsec: 999_999_999}},
-		{-2.5, 3, 17, schema.Time{Sec: 1_600_000_000, Nsec: 1}},             // earlier
-		{-2.5, 1, 4, schema.Time{Sec: 1_600_000_000, Nsec: 1}},              // equal stamp
-		{math.Inf(-1), 2, 3, schema.Time{Sec: schema.EPICSEpoch}},           // never processed
+		{-2.5, 3, 17, schema.Time{Sec: 1_600_000_000, Nsec: 1}},              // earlier
+		{-2.5, 1, 4, schema.Time{Sec: 1_600_000_000, Nsec: 1}},               // equal stamp
+		{math.Inf(-1), 2, 3, schema.Time{Sec: schema.EPICSEpoch}},            // never processed
 		{5e-324, 0, 0, schema.Time{Sec: 1_700_000_001, Nsec: 4_294_967_295}}, // illegal nanoseconds
 		{0, 0, 0, schema.Time{Sec: schema.EPICSEpoch + math.MaxUint32}},
 	}
