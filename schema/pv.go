@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // PVName is the name of a process variable as the registry, the log and the
@@ -73,6 +75,9 @@ func ChunkKey(pv PVName) string {
 }
 
 func checkSyntax(name string) error {
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) { // a {json} filter could hold them
+		return fmt.Errorf("a name is UTF-8 without control characters")
+	}
 	record, field, dotted := strings.Cut(name, ".")
 	if !recordSyntax.MatchString(record) {
 		return fmt.Errorf("letters, digits and _-+:[]<>;/,#{}^ make a record name")

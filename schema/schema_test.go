@@ -35,7 +35,7 @@ func TestParsePVName(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"", "  ", "pva://A", "A B", "A(B)", "..", "A:..:B", "/etc/passwd", "../x", "A::B", "A:", ":A",
-		"A\x00B", "A.B.C", "A.b c", "A*", "a\xff", strings.Repeat("x", 231), strings.Repeat("ab:", 300) + "x", "."} {
+		"A\x00B", "A.{\x00}", "A.{\xd2}", "A.{\n}", "A.B.C", "A.b c", "A*", "a\xff", strings.Repeat("x", 231), strings.Repeat("ab:", 300) + "x", "."} {
 		if got, err := schema.ParsePVName(in); schema.CodeOf(err) != schema.Invalid {
 			t.Errorf("ParsePVName(%q) = %q, %v, want an error of code invalid", in, got, err)
 		}
