@@ -159,6 +159,7 @@ func (c *Channel) Connected(ch *caclient.Channel, info caclient.Info) {
 	}
 	bare := c.hangups >= hangupsMax
 	c.mu.Unlock()
+	c.engine.log.Debug("channel connected", slog.String("pv", string(c.pv)), slog.String("addr", info.Addr))
 	switch {
 	case subscribe != nil:
 		subscribe.Subscribe(c.engine.opt.Mask)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pvlog/schema"
@@ -28,8 +29,9 @@ type Engine struct {
 	hard context.Context // ends what waits in Append, when Run has waited long enough
 
 	// owned by Run's goroutine
-	infos  map[schema.PVName]*schema.TypeInfo // every registered PV
-	cursor uint64                             // newest event of the registry in infos
+	infos map[schema.PVName]*schema.TypeInfo // every registered PV
+
+	cursor atomic.Uint64 // newest event of the registry that has taken effect; set by Run's goroutine
 
 	// guarded by mu, changed by Run's goroutine only
 	mu        sync.RWMutex
@@ -104,6 +106,10 @@ func (e *Engine) running() []*Channel {
 	defer e.mu.RUnlock()
 	return slices.Collect(maps.Values(e.channels))
 }
+
+// Applied is the sequence of the newest registry event that has taken effect:
+// a channel that it paused appends nothing any more.
+func (e *Engine) Applied() uint64 { return e.cursor.Load() }
 
 // State is what is known of a PV's channel; false if it has none, because the
 // PV is not registered, paused or stopped.

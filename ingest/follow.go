@@ -19,7 +19,7 @@ const (
 // (S26).
 func (e *Engine) restore(ctx context.Context) {
 	infos, cursor := e.opt.Initial()
-	e.cursor = cursor
+	e.cursor.Store(cursor)
 	for _, info := range infos {
 		if ctx.Err() != nil {
 			return
@@ -34,16 +34,16 @@ func (e *Engine) restore(ctx context.Context) {
 func (e *Engine) follow(ctx context.Context) {
 	pause := followPause
 	for ctx.Err() == nil {
-		before := e.cursor
-		err := e.opt.Follow(ctx, e.cursor, e.apply)
+		before := e.Applied()
+		err := e.opt.Follow(ctx, before+1, e.apply)
 		if ctx.Err() != nil {
 			return
 		}
-		if e.cursor != before {
+		if e.Applied() != before {
 			pause = followPause
 		}
 		e.metrics.followErrors.Inc()
-		e.log.Warn("following the registry failed; trying again", slog.Uint64("seq", e.cursor), slog.Duration("after", pause), slog.Any("err", err))
+		e.log.Warn("following the registry failed; trying again", slog.Uint64("seq", e.Applied()), slog.Duration("after", pause), slog.Any("err", err))
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
@@ -55,14 +55,15 @@ func (e *Engine) follow(ctx context.Context) {
 // apply takes one event of the registry; one that was seen before changes
 // nothing.
 func (e *Engine) apply(seq uint64, event *logpb.RegistryEvent, _ bool) error {
-	if event == nil || seq <= e.cursor {
+	if event == nil || seq <= e.Applied() {
 		return nil
 	}
 	pv := schema.PVName(event.GetPv())
 	if pv != "" {
 		e.settle(pv, schema.Apply(e.infos[pv], seq, event))
 	}
-	e.cursor = seq
+	e.cursor.Store(seq)
+	e.log.Debug("registry event applied", slog.String("pv", string(pv)), slog.Uint64("seq", seq))
 	return nil
 }
 
@@ -113,6 +114,7 @@ func (e *Engine) end(pv schema.PVName, c *Channel) {
 	delete(e.channels, pv)
 	e.mu.Unlock()
 	c.close()
+	e.log.Debug("channel closed", slog.String("pv", string(pv)))
 }
 
 // forget drops the counters of a registration.

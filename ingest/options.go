@@ -30,8 +30,9 @@ type Options struct {
 	// ends or the log is closed.
 	Append func(ctx context.Context, pv schema.PVName, s schema.RawSample) error
 
-	// Follow gives the registry's events after sequence from, in order and one
-	// at a time, until its context ends (streams.EventLog.Follow).
+	// Follow gives the registry's events from sequence from on, in order and
+	// one at a time, until its context ends (streams.EventLog.Follow). When it
+	// fails it is called again, from the event that is needed next.
 	Follow func(ctx context.Context, from uint64, apply func(seq uint64, e *logpb.RegistryEvent, caughtUp bool) error) error
 
 	// Initial gives the registry's state and the sequence of the newest event
