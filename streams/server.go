@@ -35,8 +35,11 @@ type session struct {
 
 // startSession starts the server on the log's directory and connects to it.
 func (l *Log) startSession(ctx context.Context, number int, lim limits) (*session, error) {
-	ours, visitor := users()
-	opts, err := l.serverOptions(lim, ours, visitor)
+	opts, err := l.serverOptions(lim)
+	if err != nil {
+		return nil, err
+	}
+	password, err := applyAccounts(opts)
 	if err != nil {
 		return nil, err
 	}
@@ -48,21 +51,20 @@ func (l *Log) startSession(ctx context.Context, number int, lim limits) (*sessio
 	// Start blocks only on its listeners; it returns when they are set up.
 	srv.Start()
 	s := &session{number: number, srv: srv, inbox: inboxPrefix + "." + rand.Text(), done: make(chan struct{})}
-	if err := l.connect(ctx, s, ours); err != nil {
+	if err := l.connect(ctx, s, password); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (l *Log) serverOptions(lim limits, ours, visitor *server.User) (*server.Options, error) {
+func (l *Log) serverOptions(lim limits) (*server.Options, error) {
 	opts := &server.Options{
 		ServerName: "pvlog", NoSigs: true, DontListen: l.opt.Listen == "",
 		JetStream: true, StoreDir: filepath.Join(l.opt.Dir, "nats"),
 		JetStreamMaxStore: lim.store, JetStreamMaxMemory: 32 << 20,
 		SyncInterval: l.opt.SyncInterval, SyncAlways: l.opt.Durability == Always,
 		MaxPayload: maxPayload, MaxPending: 8 * maxPayload,
-		Users: []*server.User{ours, visitor}, NoAuthUser: visitor.Username,
 	}
 	opts.JetStreamLimits.MaxBatchTimeout = l.opt.batchTimeout
 	if l.opt.Listen == "" {
@@ -112,7 +114,7 @@ func checkListen(host string, port int) error {
 	return ln.Close()
 }
 
-func (l *Log) connect(ctx context.Context, s *session, ours *server.User) error {
+func (l *Log) connect(ctx context.Context, s *session, password string) error {
 	for end := time.Now().Add(readyWithin); !s.srv.ReadyForConnections(100 * time.Millisecond); {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -121,7 +123,7 @@ func (l *Log) connect(ctx context.Context, s *session, ours *server.User) error 
 			return errors.New("the NATS server did not start: see its lines in the log")
 		}
 	}
-	nc, err := nats.Connect("", nats.InProcessServer(s.srv), nats.UserInfo(ours.Username, ours.Password),
+	nc, err := nats.Connect("", nats.InProcessServer(s.srv), nats.UserInfo(ourUser, password),
 		nats.Name("pvlog"), nats.CustomInboxPrefix(s.inbox), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
 		nats.ReconnectHandler(func(*nats.Conn) { l.reconnects.Add(1) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
@@ -138,7 +140,7 @@ func (l *Log) connect(ctx context.Context, s *session, ours *server.User) error 
 	if !s.srv.JetStreamEnabled() {
 		return schema.Errorf(schema.Unavailable, "JetStream did not start on %s: see the lines before", l.opt.Dir)
 	}
-	return nil
+	return gate{nc}.open()
 }
 
 // close ends the connection, then the server, and waits until its files are
