@@ -124,3 +124,8 @@ func scanField(msg []byte) (f schema.FieldValue, ok bool) {
 	}
 	return f, ok
 }
+
+// AppendJSONValue adds the value of an event as getData.json writes it.
+func AppendJSONValue(b []byte, t schema.DBRType, event schema.Event) ([]byte, error) {
+	return appendValue(b, t, event.Val, jsonStyle)
+}

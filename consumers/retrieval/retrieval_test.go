@@ -463,3 +463,58 @@ func TestStreamDoesNotAllocatePerSample(t *testing.T) {
 		}
 	}
 }
+
+// The archive may write a buffer into a new file at any moment: what it wrote
+// before the tail was taken stands in a file that must be listed, what it wrote
+// after stands in both places and comes once.
+func TestSampleThatIsBeingWrittenComesOnce(t *testing.T) {
+	for name, written := range map[string]bool{"before the tail is taken": true, "after the tail was taken": false} {
+		st := store(t, partition.PartitionHour)
+		events, all := hours(2)
+		flush := func() { put(t, st, pv, events) }
+		r := retrieval.New(retrieval.Options{Stores: []retrieval.Store{st}, Tail: func(schema.PVName) (schema.DBRType, []retrieval.TailLine) {
+			flush()
+			if written {
+				return schema.UnknownType, nil
+			}
+			return schema.ScalarDouble, []retrieval.TailLine{{Year: all[0].Year(), Event: events[all[0]]}, {Year: all[1].Year(), Event: events[all[1]]}}
+		}})
+		if got := read(t, r, all[0], all[1]); !slices.Equal(got, []float64{0, 1}) {
+			t.Errorf("written %s: %v", name, got)
+		}
+	}
+}
+
+// BenchmarkFormats writes a day of 10 Hz out of one file.
+func BenchmarkFormats(b *testing.B) {
+	st := retrieval.Store{Root: b.TempDir(), Granularity: partition.PartitionYear}
+	start := schema.TimeOf(time.Date(2023, 6, 1, 0, 0, 0, 0, time.UTC))
+	file := partition.AppendHeader(nil, partition.Header{Type: schema.ScalarDouble, PV: pv, Year: 2023})
+	const n = 864_000
+	for i := range n {
+		when := schema.TimeOf(start.Go().Add(time.Duration(i) * 100 * time.Millisecond))
+		file = partition.AppendLine(file, number(when, float64(i)/3))
+	}
+	path := partition.Path(st.Root, schema.ChunkKey(pv), st.Granularity, st.Granularity.Start(start))
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, file, 0o644)); err != nil {
+		b.Fatal(err)
+	}
+	r := retrieval.New(retrieval.Options{Stores: []retrieval.Store{st}})
+	ask := func(b *testing.B, format retrieval.Format, from time.Time, span time.Duration, want int) {
+		for b.Loop() {
+			s, err := r.Open(retrieval.Query{PV: pv, From: from, To: from.Add(span)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if got, err := format.Write(io.Discard, s, retrieval.Meta{PV: pv}); err != nil || got != want {
+				b.Fatal(got, err)
+			}
+			s.Close()
+		}
+		b.ReportMetric(float64(want)*float64(b.N)/b.Elapsed().Seconds(), "samples/s")
+	}
+	for ext, format := range retrieval.Formats {
+		b.Run(ext, func(b *testing.B) { ask(b, format, start.Go(), 24*time.Hour, n) })
+		b.Run(ext+"/ten minutes", func(b *testing.B) { ask(b, format, start.Go().Add(13*time.Hour), 10*time.Minute, 6001) })
+	}
+}
