@@ -78,7 +78,7 @@ func TestEpicsRestartIsClean(t *testing.T) {
 		r.endSpan(inFlight)
 		r.pvlog.stop()
 		last := r.spans[len(r.spans)-1].to
-		if samples := readStore(t, r.pvlog.data+"/stores")[epicsTicker]; len(samples) == 0 || samples[len(samples)-1].at.Go().Before(last.Add(-time.Second)) {
+		if samples := readStore(t, r.pvlog.data+"/stores/STS")[epicsTicker]; len(samples) == 0 || samples[len(samples)-1].at.Go().Before(last.Add(-time.Second)) {
 			t.Errorf("after SIGTERM the files of %s end before %v", epicsTicker, last)
 		}
 		r.pvlog.start()

@@ -306,7 +306,7 @@ func (r *rig) finish(drops map[string][]drop) (map[string]*record, map[string][]
 			records[pv].updates = append(records[pv].updates, more.updates...)
 		}
 	}
-	stored := readStore(r.t, filepath.Join(r.pvlog.data, "stores"))
+	stored := readStore(r.t, filepath.Join(r.pvlog.data, "stores", "STS"))
 	for pv, samples := range stored {
 		checkOrder(r.t, pv, samples)
 	}
