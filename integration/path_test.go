@@ -77,8 +77,8 @@ type point struct {
 	Severity, Status int32
 }
 
-// data reads all samples of a PV.
-func (s *server) data(pv string) ([]point, error) {
+// samples reads all samples of a PV.
+func (s *server) samples(pv string) ([]point, error) {
 	var answer []struct{ Data []point }
 	query := url.Values{"pv": {pv}, "from": {"1990-01-01T00:00:00Z"}, "to": {"2100-01-01T00:00:00Z"}}
 	if err := s.getJSON("/retrieval/data/getData.json", query, &answer); err != nil {
@@ -95,7 +95,7 @@ func (s *server) awaitSamples(pv string, n int) []point {
 	s.t.Helper()
 	var all []point
 	s.waitUntil(startTimeout, fmt.Sprintf("%d samples of %s", n, pv), func() (err error) {
-		if all, err = s.data(pv); err == nil && len(all) != n {
+		if all, err = s.samples(pv); err == nil && len(all) != n {
 			err = fmt.Errorf("%d samples", len(all))
 		}
 		return err
@@ -178,7 +178,7 @@ func TestAllRecordsOfTheDemoAreArchived(t *testing.T) {
 	s.archive(ioc.Names()...)
 	for _, pv := range ioc.Names() {
 		s.waitUntil(startTimeout, "a sample or a drop of "+pv, func() error {
-			all, err := s.data(pv)
+			all, err := s.samples(pv)
 			if err != nil || len(all) > 0 {
 				return err
 			}

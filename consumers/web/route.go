@@ -24,6 +24,7 @@ type route struct {
 
 func (s *Server) table() []*route {
 	return append(append(s.mgmtRoutes(), s.retrievalRoutes()...),
+		&route{path: "/api/v1/drops", query: "pv=GLOB&reason=WORD&limit=1000", summary: "samples that no partition could hold, with the reason", handle: s.getDrops},
 		&route{path: "/healthz", summary: "200 while all is well, 503 with what is not", handle: s.healthz},
 		&route{path: "/metrics", summary: "Prometheus metrics", handle: s.showMetrics},
 		&route{path: "/", summary: "this list", handle: s.index},

@@ -37,6 +37,7 @@ type Options struct {
 	// DeleteData moves a PV's files away after it was deleted from the
 	// registry; default: deletePV with deleteData=true is refused.
 	DeleteData func(ctx context.Context, pv schema.PVName) error
+	Drops      Drops               // the drop log; default: empty
 	Health     func() Health       // default: healthy
 	Gatherer   prometheus.Gatherer // what /metrics shows; default: nothing
 
@@ -88,6 +89,9 @@ func New(o Options) *Server {
 func withDefaults(o Options) Options {
 	if o.Channels == nil {
 		o.Channels = func(schema.PVName) (ChannelStatus, bool) { return ChannelStatus{}, false }
+	}
+	if o.Drops == nil {
+		o.Drops = func(context.Context, string, string, int) ([]Drop, error) { return nil, nil }
 	}
 	if o.Health == nil {
 		o.Health = func() Health { return Health{} }

@@ -1,0 +1,201 @@
+package appliance
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"pvlog/consumers/partition"
+	"pvlog/schema"
+)
+
+// Config is everything that can be set, with the names of the YAML file.
+type Config struct {
+	Data       string        `yaml:"data"`
+	HTTP       string        `yaml:"http"`
+	NATS       string        `yaml:"nats"`
+	Identity   string        `yaml:"identity"`
+	OpenWrites bool          `yaml:"open_writes"`
+	Log        LogConfig     `yaml:"log"`
+	Drops      DropsConfig   `yaml:"drops"`
+	CA         CAConfig      `yaml:"ca"`
+	Drift      DriftConfig   `yaml:"drift"`
+	Stores     []StoreConfig `yaml:"stores"`
+}
+
+// LogConfig configures the sample log.
+type LogConfig struct {
+	Durability    string        `yaml:"durability"`
+	SyncInterval  time.Duration `yaml:"sync_interval"`
+	Keep          time.Duration `yaml:"keep"`
+	MaxBytes      int64         `yaml:"max_bytes"`
+	LimitBytes    int64         `yaml:"limit_bytes"`
+	ImmediateRate float64       `yaml:"immediate_rate"`
+	Linger        time.Duration `yaml:"linger"`
+	MaxWait       time.Duration `yaml:"max_wait"`
+	MessageBytes  int           `yaml:"message_bytes"`
+	WaitingBytes  int64         `yaml:"waiting_bytes"`
+}
+
+// DropsConfig configures the drop log.
+type DropsConfig struct {
+	Keep     time.Duration `yaml:"keep"`
+	MaxBytes int64         `yaml:"max_bytes"`
+}
+
+// CAConfig configures the Channel Access client; what is empty is taken from
+// the EPICS_CA_* environment.
+type CAConfig struct {
+	AddrList     []string      `yaml:"addr_list"`
+	AutoAddrList *bool         `yaml:"auto_addr_list"`
+	ServerPort   int           `yaml:"server_port"`
+	ConnTimeout  time.Duration `yaml:"conn_tmo"`
+	Mask         []string      `yaml:"mask"`
+}
+
+// DriftConfig configures how far an IOC's clock may be off.
+type DriftConfig struct {
+	Past   time.Duration `yaml:"past"`
+	Future time.Duration `yaml:"future"`
+}
+
+// StoreConfig is one tier of partitions.
+type StoreConfig struct {
+	Name        string `yaml:"name"`
+	Root        string `yaml:"root"`
+	Granularity string `yaml:"granularity"`
+}
+
+// DefaultConfig is what runs when nothing is set.
+func DefaultConfig() Config {
+	return Config{
+		Data: "./pvlog-data", HTTP: "127.0.0.1:17665", NATS: "127.0.0.1:4222", Identity: "appliance0",
+		Log: LogConfig{
+			Durability: "flush", SyncInterval: 100 * time.Millisecond, Keep: 24 * time.Hour,
+			ImmediateRate: 2000, Linger: 500 * time.Millisecond, MaxWait: 2 * time.Second,
+			MessageBytes: 256 << 10, WaitingBytes: 64 << 20,
+		},
+		Drops:  DropsConfig{Keep: 30 * 24 * time.Hour},
+		CA:     CAConfig{Mask: []string{"LOG", "ALARM"}},
+		Drift:  DriftConfig{Past: 30 * time.Minute, Future: 30 * time.Minute},
+		Stores: []StoreConfig{{Name: "STS", Granularity: string(partition.PartitionHour)}},
+	}
+}
+
+// Read sets what a YAML text sets; an unknown name is an error that shows its
+// place.
+func (c *Config) Read(text []byte) error {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil
+	}
+	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
+		return schema.Errorf(schema.Invalid, "%s", yaml.FormatError(err, false, true))
+	}
+	return nil
+}
+
+// Check refuses what could not run.
+func (c *Config) Check() error {
+	if err := checkAddress("http", c.HTTP); err != nil {
+		return err
+	}
+	if c.NATS != "off" {
+		if err := checkAddress("nats", c.NATS); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.Data == "":
+		return schema.Errorf(schema.Invalid, "data: name the data directory")
+	case c.Log.Durability != "flush" && c.Log.Durability != "async" && c.Log.Durability != "always":
+		return schema.Errorf(schema.Invalid, "log.durability %q: use flush, async or always", c.Log.Durability)
+	case c.Drift.Past <= 0 || c.Drift.Future <= 0:
+		return schema.Errorf(schema.Invalid, "drift: past and future must be longer than 0, they are %v and %v", c.Drift.Past, c.Drift.Future)
+	case len(c.Stores) != 1:
+		return schema.Errorf(schema.Invalid, "stores: name exactly one store; this version does not move data between stores")
+	}
+	if _, err := c.mask(); err != nil {
+		return err
+	}
+	if _, err := partition.ParseGranularity(c.Stores[0].Granularity); err != nil {
+		return fmt.Errorf("stores: %s: %w", c.Stores[0].Name, err)
+	}
+	return nil
+}
+
+func checkAddress(name, address string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return schema.Errorf(schema.Invalid, "%s address %q: write host:port, as 127.0.0.1:17665 (port 0 picks a free one)", name, address)
+	}
+	return nil
+}
+
+// mask is the event mask of CA subscriptions.
+func (c *Config) mask() (uint16, error) {
+	bits := map[string]uint16{"VALUE": 1, "LOG": 2, "ALARM": 4}
+	var mask uint16
+	for _, name := range c.CA.Mask {
+		bit, ok := bits[name]
+		if !ok {
+			return 0, schema.Errorf(schema.Invalid, "ca.mask %q: use VALUE, LOG and ALARM", name)
+		}
+		mask |= bit
+	}
+	if mask == 0 {
+		return 0, schema.Errorf(schema.Invalid, "ca.mask is empty: use VALUE, LOG and ALARM")
+	}
+	return mask, nil
+}
+
+// root is the folder of a store: its own, or one in the data directory.
+func (c *Config) root(s StoreConfig) string {
+	if s.Root != "" {
+		return s.Root
+	}
+	return filepath.Join(c.Data, "stores", s.Name)
+}
+
+// YAML writes the configuration with what each setting means.
+func (c *Config) YAML() ([]byte, error) {
+	comments := yaml.CommentMap{}
+	for path, text := range configComments {
+		comments[path] = []*yaml.Comment{yaml.HeadComment(" " + text)}
+	}
+	return yaml.MarshalWithOptions(c, yaml.WithComment(comments), yaml.IndentSequence(true))
+}
+
+var configComments = map[string]string{
+	"$.data":               "Data directory: log, registry, stores, token.",
+	"$.http":               "HTTP: retrieval, management, metrics. Port 0 picks a free one (see addresses.json).",
+	"$.nats":               "NATS clients may look and subscribe here; off for none.",
+	"$.identity":           "Name of this appliance in answers.",
+	"$.open_writes":        "Allow changing requests on a public address without the token in DATA/token or PVLOG_TOKEN.",
+	"$.log":                "The sample log.",
+	"$.log.durability":     "flush: kill -9 loses nothing, a power cut at most sync_interval. async: a crash may lose the last milliseconds. always: fsync before each acknowledgement, about thirty times slower.",
+	"$.log.sync_interval":  "How often the log is fsynced.",
+	"$.log.keep":           "How long archived samples stay in the log for replay.",
+	"$.log.max_bytes":      "Bytes of archived samples to keep; 0: a fifth of the file system.",
+	"$.log.limit_bytes":    "Where the log is full and refuses samples; 0: half of what is free at start, at least 1.5 x max_bytes.",
+	"$.log.immediate_rate": "Messages per second up to which each sample travels alone and at once.",
+	"$.log.linger":         "Longest pause between publishing rounds under load; negative turns it off.",
+	"$.log.max_wait":       "A sample that waits longer for the log is an alarm.",
+	"$.log.message_bytes":  "Most bytes of one message, unless it is one sample.",
+	"$.log.waiting_bytes":  "Bytes that may wait for the log before circuits are read more slowly.",
+	"$.drops":              "The drop log: samples that no partition can hold.",
+	"$.drops.keep":         "How long drops are kept.",
+	"$.drops.max_bytes":    "Bytes of drops to keep, oldest leave first; 0: a share of the file system.",
+	"$.ca":                 "Channel Access. What is empty is taken from EPICS_CA_* variables.",
+	"$.ca.addr_list":       "Search destinations, host or host:port (EPICS_CA_ADDR_LIST).",
+	"$.ca.auto_addr_list":  "Also search on all interfaces' broadcast addresses (EPICS_CA_AUTO_ADDR_LIST).",
+	"$.ca.server_port":     "Default port of addr_list (EPICS_CA_SERVER_PORT); 0: from the environment, else 5064.",
+	"$.ca.conn_tmo":        "Silence of a circuit before it is probed (EPICS_CA_CONN_TMO); 0: from the environment, else 30s.",
+	"$.ca.mask":            "Events to subscribe to: LOG and ALARM honour the archive deadband ADEL, VALUE the monitor deadband MDEL.",
+	"$.drift":              "How far an IOC's time may be from the time pvlog received a sample.",
+	"$.drift.past":         "The first sample after a connection is exempt.",
+	"$.drift.future":       "Never exempt: one sample in the future would hold back all that follow.",
+	"$.stores":             "Where PB files go. An empty root is DATA/stores/NAME. Granularities: PARTITION_5MIN, 15MIN, 30MIN, HOUR, DAY, MONTH, YEAR.",
+}

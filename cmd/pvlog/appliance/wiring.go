@@ -1,0 +1,126 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"pvlog/consumers/registry"
+	"pvlog/consumers/retrieval"
+	"pvlog/consumers/web"
+	"pvlog/ingest"
+	"pvlog/schema"
+	"pvlog/streams"
+)
+
+// The parts below do not import each other; here they meet.
+
+// tail gives retrieval what the archive holds in memory. A PV whose type has
+// changed in between gives only the samples of the newest type: the others are
+// of a file that is written by the time anybody asks for them.
+func (a *Appliance) tail(pv schema.PVName) (schema.DBRType, []retrieval.TailLine) {
+	samples := a.archive.Tail(pv)
+	if len(samples) == 0 {
+		return schema.UnknownType, nil
+	}
+	typ := samples[len(samples)-1].Type
+	lines := make([]retrieval.TailLine, 0, len(samples))
+	for _, s := range samples {
+		if s.Type == typ {
+			lines = append(lines, retrieval.TailLine{Year: s.Year, Event: s.Event})
+		}
+	}
+	return typ, lines
+}
+
+// started records what the engine found out about PVs that connected.
+func (a *Appliance) started(ctx context.Context, found []ingest.Discovery) error {
+	discoveries := make([]registry.Discovery, len(found))
+	for i, d := range found {
+		discoveries[i] = registry.Discovery(d)
+	}
+	var errs []error
+	for _, r := range a.registry.Started(ctx, registry.Actor{Name: "engine", Reason: "connected"}, discoveries...) {
+		if r.Err != nil && !errors.Is(r.Err, registry.ErrAlready) {
+			errs = append(errs, fmt.Errorf("%s: %w", r.PV, r.Err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// channel gives web the state of a PV's channel.
+func (a *Appliance) channel(pv schema.PVName) (web.ChannelStatus, bool) {
+	s, ok := a.engine.State(pv)
+	if !ok {
+		return web.ChannelStatus{}, false
+	}
+	return web.ChannelStatus{
+		State: string(s.Connection), Connected: s.Connection == ingest.Connected, Host: s.Host,
+		LastEvent: s.LastEvent, LastFlush: a.archive.Health().Round,
+		FirstConnected: s.Since, LastConnected: s.Restored, Losses: int64(s.Disconnects),
+	}, true
+}
+
+// deleteData moves the files of a deleted PV aside.
+func (a *Appliance) deleteData(ctx context.Context, pv schema.PVName) error {
+	folder, err := a.archive.Trash(ctx, pv, time.Now())
+	if err == nil && folder != "" {
+		a.log.Info("the files of a deleted PV were moved to the trash", "pv", string(pv), "folder", folder)
+	}
+	return err
+}
+
+// drops reads the drop log.
+func (a *Appliance) drops(ctx context.Context, glob, reason string, limit int) ([]web.Drop, error) {
+	list, err := a.streams.Drops().List(ctx, streams.DropFilter{PV: glob, Reason: reason, Limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	drops := make([]web.Drop, len(list))
+	for i, d := range list {
+		drops[i] = web.Drop{PV: d.PV, Reason: d.Reason, Detail: d.Detail,
+			Seq: d.Position.Seq, Index: d.Position.Index, Logged: d.Position.Time, Sample: d.Sample}
+	}
+	return drops, nil
+}
+
+// health gathers what an operator must know.
+func (a *Appliance) health() web.Health {
+	h := a.archive.Health()
+	waiting := a.streams.Samples().Waiting()
+	counts := a.engine.Counts()
+	out := web.Health{Details: map[string]any{
+		"acknowledged_sequence": h.Acked, "last_round": h.Round, "round_seconds": h.Took.Seconds(),
+		"waiting_samples": waiting.Samples, "oldest_waiting_seconds": waiting.Oldest.Seconds(),
+		"pvs": counts.Total, "connected": counts.Connected,
+	}}
+	if h.Fault != nil {
+		out.Faults = append(out.Faults, web.Fault{Part: "archive", Since: h.Since, Message: h.Fault.Error()})
+	}
+	if err := a.registry.Fault(); err != nil {
+		out.Faults = append(out.Faults, web.Fault{Part: "registry", Message: err.Error()})
+	}
+	if waiting.Oldest > a.config.Log.MaxWait {
+		out.Faults = append(out.Faults, web.Fault{Part: "log", Since: time.Now().Add(-waiting.Oldest),
+			Message: fmt.Sprintf("samples wait %v for the log, longer than log.max_wait %v", waiting.Oldest, a.config.Log.MaxWait)})
+	}
+	return out
+}
+
+// openWeb binds the HTTP address.
+func (a *Appliance) openWeb(token string) error {
+	a.web = web.New(web.Options{
+		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: a.drops, Health: a.health,
+		Gatherer: a.metrics, Token: token, OpenWrites: a.config.OpenWrites,
+		Version: Version(), Identity: a.config.Identity, Logger: a.log, Registerer: a.metrics,
+	})
+	listener, err := net.Listen("tcp", a.config.HTTP)
+	if err != nil {
+		return fmt.Errorf("listen for HTTP (another pvlog or program may use the port; --http names another, port 0 a free one): %w", err)
+	}
+	a.listener = listener
+	a.addresses = Addresses{HTTP: listener.Addr().String(), NATS: a.streams.Addr()}
+	return nil
+}

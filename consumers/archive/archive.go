@@ -1,0 +1,214 @@
+// Package archive is the durable consumer that turns the log into PB files.
+//
+// It promises that a sample of the log ends exactly once in its PV's partition
+// or in the drop log with its reason, whatever stops in between: it writes,
+// makes durable, and only then acknowledges (design D3), in the order of the
+// log (D4), and reading the same part of the log again changes nothing (D2).
+// A fault of the store stops it, never the ingest (D5).
+//
+// It is driven by [Archive.Run], one goroutine, which owns every partition
+// that is being written; retrieval reads what is not yet written by
+// [Archive.Tail].
+package archive
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pvlog/consumers/partition"
+	"pvlog/schema"
+	"pvlog/streams"
+)
+
+// Source is where samples come from in order: [streams.Consumer], or a test's
+// own log.
+type Source interface {
+	Reset(ctx context.Context) error
+	Fetch(ctx context.Context, wait time.Duration) ([]streams.Message, error)
+	Ack(ctx context.Context, seq uint64) error
+}
+
+// Drops takes what no partition may hold: [streams.DropLog], or a test's own.
+type Drops interface {
+	Append(ctx context.Context, drops []streams.Drop) error
+}
+
+// Store is the place that partitions are written to.
+type Store struct {
+	Name        string // "STS"
+	Root        string // folder
+	Granularity partition.Granularity
+}
+
+// Options of an [Archive].
+type Options struct {
+	Store    Store
+	StateDir string // folder for the mark of a clean end
+	Source   Source
+	Drops    Drops
+	// SyncLog makes what was published to the log durable. Drops stand there,
+	// so it comes before the acknowledgement of a round that had any.
+	SyncLog func() error
+	// Registered gives a PV's registry entry, false if there is none.
+	Registered func(pv schema.PVName) (*schema.TypeInfo, bool)
+
+	RoundEvery  time.Duration // shortest time between flush rounds; 0 is 1 s
+	BufferBytes int64         // bytes that wait in memory before a round starts early; 0 is 64 MiB
+	UnackedMax  int           // messages that wait for acknowledgement before a round starts early; 0 is 500,000
+	FS          partition.FS  // nil is the operating system's
+	SyncPerFile bool          // fsync each file instead of one syncfs a round
+
+	Logger     *slog.Logger          // nil discards
+	Registerer prometheus.Registerer // nil keeps the metrics unregistered
+}
+
+func (o Options) withDefaults() Options {
+	if o.RoundEvery == 0 {
+		o.RoundEvery = time.Second
+	}
+	if o.BufferBytes == 0 {
+		o.BufferBytes = 64 << 20
+	}
+	if o.UnackedMax == 0 {
+		o.UnackedMax = 500_000
+	}
+	if o.FS == nil {
+		o.FS = partition.OSFS{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.SyncLog == nil {
+		o.SyncLog = func() error { return nil }
+	}
+	return o
+}
+
+// Archive filters samples and writes them to partitions.
+type Archive struct {
+	// set by New, read-only
+	opt     Options
+	log     *slog.Logger
+	metrics *metrics
+	syncer  *partition.Syncer
+	asks    chan ask
+	mark    *os.File // the store's lock, set by OpenStore
+
+	// owned by Run's goroutine
+	unclean   bool // the last run did not end by itself: files are checked forward
+	dirty     map[*pvFiles]struct{}
+	buffered  int64  // bytes in all buffers
+	unacked   int    // messages taken since the last acknowledgement
+	taken     uint64 // last sequence taken
+	acked     uint64
+	drops     []streams.Drop // rejected, not yet in the drop log
+	dropped   bool           // the drop log has had something since it was last synced
+	lastRound time.Time
+	roundTook time.Duration
+
+	mu     sync.RWMutex // guards the map; each pvFiles has its own lock
+	pvs    map[schema.PVName]*pvFiles
+	health Health // guarded by mu
+}
+
+// Health says whether the archive can write, for /healthz and the console.
+type Health struct {
+	Fault error     // nil while it can write
+	Since time.Time // of the fault
+	Round time.Time // end of the last complete flush round
+	Took  time.Duration
+	Acked uint64 // last acknowledged sequence of SAMPLES
+}
+
+// New prepares an archive; nothing is read or written before Run.
+func New(o Options) *Archive {
+	o = o.withDefaults()
+	return &Archive{
+		opt: o, log: o.Logger, metrics: newMetrics(o.Registerer),
+		syncer: partition.NewSyncer(o.FS, o.Store.Root, o.SyncPerFile),
+		asks:   make(chan ask),
+		dirty:  map[*pvFiles]struct{}{},
+		pvs:    map[schema.PVName]*pvFiles{},
+	}
+}
+
+// Health tells how the archive is.
+func (a *Archive) Health() Health {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.health
+}
+
+// Run drains the log until ctx ends; then it takes what the log still holds,
+// as far as ten seconds allow, and makes it durable. It returns an error only
+// if that last step failed: everything else is retried.
+func (a *Archive) Run(ctx context.Context) error {
+	if err := a.begin(ctx); err != nil {
+		return nil //nolint:nilerr // begin fails only when ctx ended: nothing was taken
+	}
+	for ctx.Err() == nil {
+		a.step(ctx)
+	}
+	return a.end(context.WithoutCancel(ctx))
+}
+
+// step is one turn of Run: take what the log has, and flush when it is time.
+func (a *Archive) step(ctx context.Context) {
+	select {
+	case q := <-a.asks:
+		q.done <- q.do(ctx)
+		return
+	default:
+	}
+	messages, err := a.opt.Source.Fetch(ctx, a.untilRound())
+	if err != nil {
+		a.refetch(ctx, err)
+		return
+	}
+	if !a.takeAll(ctx, messages) {
+		return
+	}
+	a.retry(ctx, "publish drops", a.publishDrops)
+	if a.roundDue() {
+		a.retry(ctx, "write partitions", a.flush)
+	}
+}
+
+// refetch recovers from a failed fetch: nothing may be fetched before the
+// consumer stands at its floor again, or newer samples would come first (D4).
+func (a *Archive) refetch(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	a.log.Warn("the log could not be read; starting again at the last acknowledged sample", "err", err)
+	a.retry(ctx, "reset the consumer", a.opt.Source.Reset)
+}
+
+// untilRound is how long a fetch may wait for samples.
+func (a *Archive) untilRound() time.Duration {
+	const idle, shortest = 500 * time.Millisecond, time.Millisecond
+	if len(a.dirty) == 0 && !a.dropped && a.unacked == 0 {
+		return idle
+	}
+	return min(idle, max(shortest, a.interval()-time.Since(a.lastRound)))
+}
+
+// interval is the time from round to round: at least RoundEvery, and four
+// times what the last round took, so that file work stays under a fifth of a
+// core however many PVs there are (D3).
+func (a *Archive) interval() time.Duration { return max(a.opt.RoundEvery, 4*a.roundTook) }
+
+func (a *Archive) roundDue() bool {
+	switch {
+	case a.buffered >= a.opt.BufferBytes, a.unacked >= a.opt.UnackedMax:
+		return true
+	case a.unacked == 0 && len(a.dirty) == 0:
+		return false
+	}
+	return time.Since(a.lastRound) >= a.interval()
+}

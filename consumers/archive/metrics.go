@@ -1,0 +1,40 @@
+package archive
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	received, stored, duplicates prometheus.Counter
+	drops                        *prometheus.CounterVec
+	faults, futureFiles          prometheus.Counter
+	faulty, buffered, lowWater   prometheus.Gauge
+	rounds                       prometheus.Histogram
+	files                        prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "pvlog", Subsystem: "archive", Name: name, Help: help})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "pvlog", Subsystem: "archive", Name: name, Help: help})
+	}
+	m := &metrics{
+		received:   counter("samples_received_total", "Samples taken from the log, replays included."),
+		stored:     counter("samples_stored_total", "Samples made durable in partitions."),
+		duplicates: counter("samples_duplicate_total", "Samples that were on disk already with the same content."),
+		drops: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "pvlog", Subsystem: "archive", Name: "samples_dropped_total",
+			Help: "Samples that went to the drop log, by reason."}, []string{"reason"}),
+		faults:      counter("faults_total", "Failed attempts to write or to read the log."),
+		futureFiles: counter("future_files_total", "Partitions found to end in the future."),
+		faulty:      gauge("faulty", "1 while the archive cannot write."),
+		buffered:    gauge("buffered_bytes", "Bytes of samples that are only in memory and in the log."),
+		lowWater:    gauge("acknowledged_sequence", "Last sequence of SAMPLES that is durable in files."),
+		rounds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "pvlog", Subsystem: "archive", Name: "round_seconds",
+			Help: "Duration of flush rounds.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 10)}),
+		files: counter("file_appends_total", "Appends to partition files."),
+	}
+	if reg != nil {
+		reg.MustRegister(m.received, m.stored, m.duplicates, m.drops, m.faults, m.futureFiles, m.faulty, m.buffered, m.lowWater, m.rounds, m.files)
+	}
+	return m
+}

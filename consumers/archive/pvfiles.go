@@ -1,0 +1,237 @@
+package archive
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"pvlog/consumers/filter"
+	"pvlog/consumers/partition"
+	"pvlog/schema"
+	"pvlog/streams"
+)
+
+// pvFiles is what the archive knows of one PV's partitions. Its lock is the
+// ownership of D16: whoever changes or reads the PV's buffers holds it.
+type pvFiles struct {
+	pv  schema.PVName
+	key string // path below the store's root
+
+	mu      sync.Mutex
+	loaded  bool
+	last    schema.Time // of the newest sample, in a buffer or on disk
+	hasLast bool
+	pending []byte       // field records of discarded duplicates, for the next kept sample (D12)
+	parts   []*unwritten // oldest partition first
+	status  Status       // its counters
+	spare   *unwritten   // written, for reuse
+	file    openFile     // the partition that was written last
+}
+
+// openFile is a partition file as far as the archive answers for it.
+type openFile struct {
+	start  int64 // of the partition; meaningless while path is ""
+	path   string
+	typ    schema.DBRType
+	length int64 // bytes that are durable; what is beyond is not believed
+	last   schema.Time
+	tried  bool // an append was begun whose bytes are not known to be durable
+}
+
+// unwritten is the samples of one PV and partition that are only in memory.
+type unwritten struct {
+	start int64
+	year  int
+	typ   schema.DBRType
+	lines []byte // escaped, each with its LF
+	refs  []ref
+	first uint64 // oldest sequence in SAMPLES that is needed to rebuild it
+}
+
+// ref says of a buffered line where it is and where it came from.
+type ref struct {
+	offset   int // of the line in lines
+	at       schema.Time
+	position streams.Position
+	received time.Time
+	first    bool
+	again    bool // redelivered: its drop may have been published before
+}
+
+// load reads the PV's newest time from disk, before its first sample s at the
+// given time is judged. Only the newest file can be torn: no round begins a
+// partition before the one before it is durable.
+func (a *Archive) load(f *pvFiles, s schema.RawSample, at schema.Time, redelivered bool) error {
+	if f.loaded {
+		return nil
+	}
+	limit := schema.TimeOf(s.Received.Add(s.DriftFuture))
+	from := at
+	if at.After(limit) {
+		from = schema.TimeOf(s.Received.Add(-s.DriftPast))
+	}
+	files, err := partition.List(a.opt.Store.Root, f.key, a.opt.Store.Granularity)
+	if err != nil {
+		return fmt.Errorf("list partitions of %s: %w", f.pv, err)
+	}
+	for i := len(files) - 1; i >= 0; i-- {
+		done, err := a.loadFile(f, files[i], limit, from, redelivered)
+		if err != nil {
+			return err
+		}
+		if done {
+			break
+		}
+	}
+	f.loaded = true
+	return nil
+}
+
+// loadFile takes the last time of one file as the PV's floor and reports
+// whether it could: not from an empty file, nor from one whose last time lies
+// beyond limit, which would turn every right sample into a drop (D1).
+func (a *Archive) loadFile(f *pvFiles, file partition.File, limit, from schema.Time, redelivered bool) (bool, error) {
+	tail, err := a.tail(f, file.Path, from, redelivered)
+	if err != nil {
+		return false, err
+	}
+	if tail.Last.IsZero() {
+		return false, nil
+	}
+	if tail.Last.After(limit) {
+		a.metrics.futureFiles.Inc()
+		a.log.Error("a partition ends in the future and does not serve as the PV's last time",
+			"pv", string(f.pv), "partition", file.Path, "last", tail.Last.String())
+		return false, nil
+	}
+	f.last, f.hasLast = tail.Last, true
+	f.file = fileOf(file.Path, file.Start, tail)
+	return true, nil
+}
+
+func fileOf(path string, start int64, tail partition.Tail) openFile {
+	return openFile{start: start, path: path, typ: tail.Header.Type, length: tail.Length, last: tail.Last, tried: true}
+}
+
+// tail reads the end of a file of the PV. After an unclean end a file whose
+// samples are being redelivered is read forward from the first of them: a power
+// cut can leave a good last line behind garbage, and the log gives back what
+// stood behind that (D2). What is no partition at all is set aside.
+func (a *Archive) tail(f *pvFiles, path string, from schema.Time, redelivered bool) (partition.Tail, error) {
+	var tail partition.Tail
+	var err error
+	if a.unclean && redelivered {
+		tail, err = partition.CheckFrom(path, from)
+	} else {
+		tail, err = partition.ReadTail(path)
+	}
+	if _, corrupt := errors.AsType[*partition.CorruptError](err); corrupt {
+		aside, moved := partition.SetAside(a.opt.FS, path)
+		if moved != nil {
+			return partition.Tail{}, errors.Join(err, moved)
+		}
+		a.log.Error("a file in the place of a partition is none; it was set aside", "pv", string(f.pv), "partition", aside, "err", err)
+		return partition.Tail{}, nil
+	}
+	if err != nil {
+		return partition.Tail{}, fmt.Errorf("read the end of the partition: %w", err)
+	}
+	if tail.Length > 0 && tail.Header.PV != f.pv {
+		return partition.Tail{}, fmt.Errorf("partition %s is of PV %s, not of %s: move it away", path, tail.Header.PV, f.pv)
+	}
+	if tail.Cut > 0 {
+		a.log.Warn("a partition ends in lines that were not finished; it is cut there and the log gives the rest back",
+			"pv", string(f.pv), "partition", path, "length", tail.Length, "cut", tail.Cut)
+	}
+	return tail, nil
+}
+
+// lookup finds what was written for the PV at an instant: in the buffers, then
+// in the partition of that instant.
+func (a *Archive) lookup(f *pvFiles, at schema.Time) (schema.Event, bool, error) {
+	start := a.opt.Store.Granularity.Start(at)
+	for _, p := range f.parts {
+		if event, ok := p.find(at); ok {
+			e, err := schema.ScanEvent(event)
+			return e, err == nil, err
+		}
+	}
+	path := partition.Path(a.opt.Store.Root, f.key, a.opt.Store.Granularity, start)
+	event, found, err := partition.Find(path, at)
+	if err != nil || !found {
+		return schema.Event{}, false, err
+	}
+	e, err := schema.ScanEvent(event)
+	return e, err == nil, err
+}
+
+// find gives the unescaped event of an instant.
+func (p *unwritten) find(at schema.Time) ([]byte, bool) {
+	for i, r := range p.refs {
+		if r.at == at {
+			event, err := partition.AppendUnescaped(nil, p.line(i))
+			return event, err == nil
+		}
+	}
+	return nil, false
+}
+
+// line is the escaped bytes of the i-th sample without its LF.
+func (p *unwritten) line(i int) []byte {
+	end := len(p.lines)
+	if i+1 < len(p.refs) {
+		end = p.refs[i+1].offset
+	}
+	return p.lines[p.refs[i].offset : end-1]
+}
+
+// keep buffers a sample that the filters let pass, and gives the bytes that
+// were added.
+func (f *pvFiles) keep(g partition.Granularity, s schema.RawSample, at schema.Time, m streams.Message, index int) (int, bool) {
+	event := s.Event
+	if len(f.pending) > 0 {
+		event = append(bytes.Clone(event), f.pending...)
+		f.pending = nil
+	}
+	fresh := len(f.parts) == 0
+	p := f.part(g.Start(at), s, m.First)
+	before := len(p.lines)
+	p.lines = partition.AppendLine(p.lines, event)
+	p.refs = append(p.refs, ref{
+		offset: before, at: at, received: s.Received, first: s.First,
+		position: streams.Position{Seq: m.Seq, Index: index, Time: m.Time},
+		again:    m.Redelivered,
+	})
+	f.last, f.hasLast = at, true
+	return len(p.lines) - before, fresh
+}
+
+// part is the buffer of a partition, made if need be. Kept samples ascend, so
+// it is the last one or a new one behind it.
+func (f *pvFiles) part(start int64, s schema.RawSample, first uint64) *unwritten {
+	if n := len(f.parts); n > 0 && f.parts[n-1].start == start && f.parts[n-1].typ == s.Type {
+		return f.parts[n-1]
+	}
+	p := f.spare
+	if p == nil {
+		p = &unwritten{}
+	}
+	f.spare = nil
+	*p = unwritten{start: start, year: s.Year, typ: s.Type, first: first, lines: p.lines[:0], refs: p.refs[:0]}
+	f.parts = append(f.parts, p)
+	return p
+}
+
+// drop makes the drop of the i-th buffered sample, when its file cannot be
+// written.
+func (p *unwritten) drop(pv schema.PVName, i int, reason filter.Reason, cause error) streams.Drop {
+	event, err := partition.AppendUnescaped(nil, p.line(i))
+	r := p.refs[i]
+	d := streams.Drop{Reason: string(reason), Detail: cause.Error(), PV: pv, Position: r.position, Redelivered: r.again}
+	if err == nil {
+		d.Sample = &schema.RawSample{Type: p.typ, Registered: p.typ, Year: p.year, Received: r.received, First: r.first, Event: event}
+	}
+	return d
+}

@@ -1,0 +1,238 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"pvlog/consumers/filter"
+	"pvlog/consumers/partition"
+)
+
+// How long the end of Run may drain, and wait for more, before it flushes.
+const (
+	drainTime = 10 * time.Second
+	drainWait = 50 * time.Millisecond
+)
+
+// spareMax is the largest buffer that is kept for reuse when it is written.
+const spareMax = 16 << 10
+
+// written is one append of a round.
+type written struct {
+	f      *pvFiles
+	part   *unwritten
+	length int64 // of the file, once durable
+}
+
+// flush does rounds until nothing waits in memory. A round writes at most one
+// partition per PV, so that no partition is begun before the one before it is
+// durable: after a crash only a PV's newest file can be torn.
+func (a *Archive) flush(ctx context.Context) error {
+	for {
+		if err := a.round(ctx); err != nil {
+			return err
+		}
+		if len(a.dirty) == 0 {
+			return nil
+		}
+	}
+}
+
+// round appends what waits, makes it durable and acknowledges it, in this
+// order (D3). When it fails nothing is acknowledged and nothing forgotten: the
+// next one cuts the files to their durable length and writes again.
+func (a *Archive) round(ctx context.Context) error {
+	started := time.Now()
+	if err := a.checkStore(); err != nil {
+		return err
+	}
+	appends, dirs, err := a.appendAll()
+	if err != nil {
+		return err
+	}
+	if err := a.makeDurable(ctx, appends, dirs); err != nil {
+		return err
+	}
+	a.commit(appends)
+	if err := a.acknowledge(ctx); err != nil {
+		return err
+	}
+	a.roundDone(started)
+	return nil
+}
+
+// appendAll writes the oldest waiting partition of every PV.
+func (a *Archive) appendAll() (appends []written, dirs []string, err error) {
+	for f := range a.dirty {
+		w, made, err := a.append(f)
+		dirs = append(dirs, made...)
+		if err != nil {
+			return nil, nil, err
+		}
+		if w.part != nil {
+			appends = append(appends, w)
+		}
+	}
+	return appends, dirs, nil
+}
+
+// append writes a PV's oldest waiting partition. A fault of this file alone
+// turns its samples into drops and is no error.
+func (a *Archive) append(f *pvFiles) (written, []string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.parts) == 0 {
+		delete(a.dirty, f)
+		return written{}, nil, nil
+	}
+	p := f.parts[0]
+	length, dirs, err := a.appendPart(f, p)
+	if err == nil {
+		return written{f: f, part: p, length: length}, dirs, nil
+	}
+	err = fmt.Errorf("append %d samples of %s to %s: %w", len(p.refs), f.pv, f.file.path, err)
+	if a.storeFault(err) {
+		return written{}, dirs, err
+	}
+	a.rejectPart(f, p, err)
+	return written{}, dirs, nil
+}
+
+func (a *Archive) appendPart(f *pvFiles, p *unwritten) (int64, []string, error) {
+	if err := a.openPart(f, p); err != nil {
+		return 0, nil, err
+	}
+	if f.file.tried {
+		// An earlier append may have left bytes here, or, after a failed sync,
+		// only in the page cache: they are not believed.
+		if err := partition.Truncate(a.opt.FS, f.file.path, f.file.length); err != nil {
+			return 0, nil, err
+		}
+	}
+	f.file.tried = true
+	var header []byte
+	if f.file.length == 0 {
+		header = partition.AppendHeader(nil, partition.Header{Type: p.typ, PV: f.pv, Year: p.year})
+	}
+	a.metrics.files.Inc()
+	return partition.Append(a.opt.FS, f.file.path, header, p.lines, f.file.length)
+}
+
+// openPart makes f.file the file of the part, reading what is there already.
+func (a *Archive) openPart(f *pvFiles, p *unwritten) error {
+	path := partition.Path(a.opt.Store.Root, f.key, a.opt.Store.Granularity, p.start)
+	if f.file.path != path {
+		tail, err := a.tail(f, path, p.refs[0].at, p.refs[0].again)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		f.file = fileOf(path, p.start, tail)
+	}
+	switch {
+	case f.file.length == 0:
+		f.file.typ = p.typ
+		return nil
+	case f.file.typ != p.typ:
+		return fmt.Errorf("the file holds %v, the samples are %v: change the PV's type or move the file aside", f.file.typ, p.typ)
+	case !f.file.last.IsZero() && !p.refs[0].at.After(f.file.last):
+		return fmt.Errorf("the file ends at %v, the samples begin at %v: a time in the future stands in it", f.file.last, p.refs[0].at)
+	}
+	return nil
+}
+
+// rejectPart moves a partition's waiting samples to the drop log.
+func (a *Archive) rejectPart(f *pvFiles, p *unwritten, cause error) {
+	a.log.Error("a partition cannot be written; its samples go to the drop log", "pv", string(f.pv), "partition", f.file.path, "err", cause)
+	for i := range p.refs {
+		a.drops = append(a.drops, p.drop(f.pv, i, filter.File, cause))
+		a.metrics.drops.WithLabelValues(string(filter.File)).Inc()
+	}
+	f.status.Dropped += uint64(len(p.refs))
+	a.forget(f, p)
+	f.loaded, f.hasLast, f.file = false, false, openFile{}
+}
+
+// makeDurable syncs what the round wrote and, if samples were dropped since
+// the last round, the log that holds them (D6).
+func (a *Archive) makeDurable(ctx context.Context, appends []written, dirs []string) error {
+	if err := a.publishDrops(ctx); err != nil {
+		return err
+	}
+	paths := make([]string, len(appends))
+	for i, w := range appends {
+		paths[i] = w.f.file.path
+	}
+	if err := a.syncer.Sync(paths, dirs); err != nil {
+		return fmt.Errorf("make %d partitions durable: %w", len(paths), err)
+	}
+	if !a.dropped {
+		return nil
+	}
+	if err := a.opt.SyncLog(); err != nil {
+		return fmt.Errorf("make the drop log durable: %w", err)
+	}
+	a.dropped = false
+	return nil
+}
+
+// commit takes over what is durable now and lets go of its buffers.
+func (a *Archive) commit(appends []written) {
+	for _, w := range appends {
+		w.f.mu.Lock()
+		w.f.file.length, w.f.file.tried = w.length, false
+		w.f.file.last = w.part.refs[len(w.part.refs)-1].at
+		a.metrics.stored.Add(float64(len(w.part.refs)))
+		w.f.status.Stored += uint64(len(w.part.refs))
+		a.forget(w.f, w.part)
+		w.f.mu.Unlock()
+	}
+}
+
+// forget removes the PV's oldest part; its buffer is kept for the next one.
+func (a *Archive) forget(f *pvFiles, p *unwritten) {
+	a.buffered -= int64(len(p.lines))
+	f.parts[0] = nil
+	f.parts = f.parts[1:]
+	if len(f.parts) > 0 {
+		return
+	}
+	f.parts = nil
+	delete(a.dirty, f)
+	if cap(p.lines) <= spareMax {
+		f.spare = p
+	}
+}
+
+// acknowledge moves the floor to the low-water mark: the last sequence before
+// the oldest sample that is still only in memory.
+func (a *Archive) acknowledge(ctx context.Context) error {
+	mark := a.taken
+	for f := range a.dirty {
+		mark = min(mark, f.parts[0].first-1)
+	}
+	if mark <= a.acked {
+		return nil
+	}
+	if err := a.opt.Source.Ack(ctx, mark); err != nil {
+		return fmt.Errorf("acknowledge up to sequence %d: %w", mark, err)
+	}
+	a.acked = mark
+	a.metrics.lowWater.Set(float64(mark))
+	return nil
+}
+
+func (a *Archive) roundDone(started time.Time) {
+	a.lastRound = time.Now()
+	a.roundTook = a.lastRound.Sub(started)
+	if len(a.dirty) == 0 {
+		a.unacked = 0
+	}
+	a.metrics.rounds.Observe(a.roundTook.Seconds())
+	a.metrics.buffered.Set(float64(a.buffered))
+	a.mu.Lock()
+	a.health.Round, a.health.Took, a.health.Acked = a.lastRound, a.roundTook, a.acked
+	a.mu.Unlock()
+}

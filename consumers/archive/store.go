@@ -1,0 +1,152 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// markName is the file in a store's root that says whose it is: it is locked
+// by the process that writes the store (D16), and its absence where it once was
+// tells of a file system that is not mounted.
+const markName = ".pvlog-store"
+
+// cleanName is the file in StateDir that says the last run ended by itself.
+const cleanName = "archive.clean"
+
+// errUnmounted says that the store's root is not the folder it was.
+var errUnmounted = errors.New("the store's root has lost its mark " + markName + ": is its file system mounted?")
+
+// ErrLocked says that another process writes the store.
+var ErrLocked = errors.New("another process writes this store")
+
+// OpenStore makes the store's root if need be, marks it and locks it for this
+// process. A store that was marked in an earlier run and has no mark now is a
+// missing mount, not a new store: StateDir remembers.
+func (a *Archive) OpenStore() error {
+	root := a.opt.Store.Root
+	mark := filepath.Join(root, markName)
+	known, err := a.knownStore(root)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(mark); known && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("store %s at %s: %w (if it is gone for good, remove %s)", a.opt.Store.Name, root, errUnmounted, a.knownPath())
+	}
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return fmt.Errorf("make store %s: %w", a.opt.Store.Name, err)
+	}
+	f, err := os.OpenFile(mark, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("mark store %s: %w", a.opt.Store.Name, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return errors.Join(fmt.Errorf("store %s at %s: %w: stop it first", a.opt.Store.Name, root, ErrLocked), f.Close())
+	}
+	a.mark = f
+	return a.rememberStore(root, known)
+}
+
+func (a *Archive) knownPath() string {
+	return filepath.Join(a.opt.StateDir, "store."+a.opt.Store.Name)
+}
+
+// knownStore reports whether the root was marked by an earlier run.
+func (a *Archive) knownStore(root string) (bool, error) {
+	b, err := os.ReadFile(a.knownPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return string(b) == root, err
+}
+
+func (a *Archive) rememberStore(root string, known bool) error {
+	if known {
+		return nil
+	}
+	if err := os.WriteFile(a.knownPath(), []byte(root), 0o644); err != nil {
+		return fmt.Errorf("remember store %s: %w", a.opt.Store.Name, err)
+	}
+	return syncDir(a.opt.StateDir)
+}
+
+// CloseStore gives the lock back.
+func (a *Archive) CloseStore() error {
+	if a.mark == nil {
+		return nil
+	}
+	return errors.Join(a.syncer.Close(), a.mark.Close())
+}
+
+// checkStore makes sure that the root is still the folder that was marked, so
+// that a lost mount is never mistaken for an empty store.
+func (a *Archive) checkStore() error {
+	if a.mark == nil {
+		return fmt.Errorf("store %s is not open", a.opt.Store.Name)
+	}
+	held, err := a.mark.Stat()
+	if err != nil {
+		return fmt.Errorf("stat the mark of store %s: %w", a.opt.Store.Name, err)
+	}
+	found, err := os.Stat(filepath.Join(a.opt.Store.Root, markName))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(held, found) {
+		return fmt.Errorf("store %s at %s: %w", a.opt.Store.Name, a.opt.Store.Root, errUnmounted)
+	}
+	return err
+}
+
+// begin finds out how the last run ended and puts the consumer to its floor. It
+// fails only if ctx ends.
+func (a *Archive) begin(ctx context.Context) error {
+	a.retry(ctx, "begin", func(context.Context) error {
+		err := os.Remove(filepath.Join(a.opt.StateDir, cleanName))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		a.unclean = err != nil
+		return syncDir(a.opt.StateDir)
+	})
+	a.retry(ctx, "reset the consumer", a.opt.Source.Reset)
+	return ctx.Err()
+}
+
+// end takes what the log still has, flushes, and marks the end as clean.
+func (a *Archive) end(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	a.drain(ctx)
+	if err := errors.Join(a.publishDrops(ctx), a.flush(ctx)); err != nil {
+		return fmt.Errorf("flush partitions at the end (the next start repeats it from the log): %w", err)
+	}
+	f, err := os.Create(filepath.Join(a.opt.StateDir, cleanName))
+	if err != nil {
+		return fmt.Errorf("mark the clean end: %w", err)
+	}
+	return errors.Join(f.Sync(), f.Close(), syncDir(a.opt.StateDir))
+}
+
+// drain fetches until the log has no more or ctx ends. What is left is still
+// in the log for the next start.
+func (a *Archive) drain(ctx context.Context) {
+	for ctx.Err() == nil {
+		messages, err := a.opt.Source.Fetch(ctx, drainWait)
+		if err != nil || len(messages) == 0 || !a.takeAll(ctx, messages) {
+			return
+		}
+		if err := a.publishDrops(ctx); err != nil {
+			return
+		}
+	}
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

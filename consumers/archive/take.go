@@ -1,0 +1,202 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"pvlog/consumers/filter"
+	"pvlog/schema"
+	"pvlog/streams"
+)
+
+// pendingMax bounds the field records that wait for a PV's next kept sample.
+const pendingMax = 64 << 10
+
+// takeAll takes messages in order; it reports false if ctx ended first.
+func (a *Archive) takeAll(ctx context.Context, messages []streams.Message) bool {
+	for i := range messages {
+		if !a.take(ctx, messages[i]) {
+			return false
+		}
+		a.unacked++
+	}
+	return true
+}
+
+// take files every sample of a message: kept, duplicate or drop. Its sequence
+// counts as taken only when all of them are.
+func (a *Archive) take(ctx context.Context, m streams.Message) bool {
+	if m.Err != nil {
+		a.reject(m, 0, nil, filter.Damaged, m.Err.Error())
+		a.taken = m.Seq
+		return true
+	}
+	for i := range m.Samples {
+		if err := a.takeSample(m, i); err != nil {
+			a.retry(ctx, "read partitions", func(context.Context) error { return a.takeSample(m, i) })
+			if ctx.Err() != nil {
+				return false
+			}
+		}
+	}
+	a.taken = m.Seq
+	return true
+}
+
+// takeSample files one sample. It fails, having changed nothing, only for a
+// fault of the store: what the files hold must be known to judge.
+func (a *Archive) takeSample(m streams.Message, i int) error {
+	s := m.Samples[i]
+	event, err := schema.ScanEvent(s.Event)
+	if err != nil {
+		a.reject(m, i, &s, filter.Damaged, err.Error())
+		return nil
+	}
+	info, registered := a.opt.Registered(m.PV)
+	if !registered || s.Generation < info.Generation {
+		return a.takeForeign(m, i, event, info)
+	}
+	f := a.files(info.PV, info.ChunkKey)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := event.Time(s.Year)
+	if err := a.load(f, s, at, m.Redelivered); err != nil {
+		return a.faultOrDrop(m, i, err)
+	}
+	verdict := filter.Judge(s, at, f.last, f.hasLast)
+	switch verdict.Reason {
+	case "":
+		a.keep(f, m, i, at)
+	case filter.Order:
+		return a.takeLate(f, m, i, event, verdict)
+	default:
+		f.status.Dropped++
+		a.reject(m, i, &s, verdict.Reason, verdict.Detail)
+	}
+	return nil
+}
+
+// faultOrDrop gives back a fault of the store and makes a drop of a fault that
+// is this PV's alone (D5).
+func (a *Archive) faultOrDrop(m streams.Message, i int, err error) error {
+	if a.storeFault(err) {
+		return err
+	}
+	a.reject(m, i, &m.Samples[i], filter.File, err.Error())
+	return nil
+}
+
+func (a *Archive) keep(f *pvFiles, m streams.Message, i int, at schema.Time) {
+	n, fresh := f.keep(a.opt.Store.Granularity, m.Samples[i], at, m, i)
+	if fresh {
+		a.dirty[f] = struct{}{}
+	}
+	a.buffered += int64(n)
+	a.metrics.buffered.Set(float64(a.buffered))
+}
+
+// takeLate decides of a sample that is not later than its PV's last: one that
+// stands there with the same value, severity and status was seen before or is
+// a duplicate; anything else is a drop (D2).
+func (a *Archive) takeLate(f *pvFiles, m streams.Message, i int, event schema.Event, v filter.Verdict) error {
+	s := m.Samples[i]
+	found, ok, err := a.lookup(f, event.Time(s.Year))
+	switch {
+	case err != nil:
+		return a.faultOrDrop(m, i, err)
+	case ok && found.Same(event):
+		a.metrics.duplicates.Inc()
+		f.status.Duplicate++
+		f.carry(event.Fields, found.Fields)
+	default:
+		f.status.Dropped++
+		a.reject(m, i, &s, filter.Order, v.Detail)
+	}
+	return nil
+}
+
+// carry keeps the field values of a discarded duplicate for the PV's next kept
+// sample, unless the sample on disk already has them; a replayed sample that
+// has the pending ones shows that they were written before (D12).
+func (f *pvFiles) carry(fields, stored []byte) {
+	if len(f.pending) > 0 && bytes.Contains(stored, f.pending) {
+		f.pending = nil
+	}
+	if len(fields) == 0 || bytes.Contains(stored, fields) || bytes.Contains(f.pending, fields) {
+		return
+	}
+	if len(f.pending)+len(fields) <= pendingMax {
+		f.pending = append(f.pending, fields...)
+	}
+}
+
+// takeForeign drops a sample of a PV that is not registered, or that was
+// received for an earlier registration of it: it may not appear in the files of
+// the present one (D1). One that is on disk already, because it was written
+// before the PV was deleted, is no drop.
+func (a *Archive) takeForeign(m streams.Message, i int, event schema.Event, info *schema.TypeInfo) error {
+	s := m.Samples[i]
+	detail := "the PV is not registered"
+	if info != nil {
+		detail = fmt.Sprintf("the sample is of generation %d, the PV is now of generation %d", s.Generation, info.Generation)
+	}
+	if m.Redelivered {
+		f := a.files(m.PV, schema.ChunkKey(m.PV))
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		found, ok, err := a.lookup(f, event.Time(s.Year))
+		if err != nil {
+			return a.faultOrDrop(m, i, err)
+		}
+		if ok && found.Same(event) {
+			a.metrics.duplicates.Inc()
+			return nil
+		}
+	}
+	a.reject(m, i, &s, filter.Unregistered, detail)
+	return nil
+}
+
+// reject queues a drop. It is acknowledged only after publishDrops and a sync
+// of the log.
+func (a *Archive) reject(m streams.Message, i int, s *schema.RawSample, reason filter.Reason, detail string) {
+	a.metrics.drops.WithLabelValues(string(reason)).Inc()
+	d := streams.Drop{
+		Reason: string(reason), Detail: detail, PV: m.PV, Sample: s,
+		Position:    streams.Position{Seq: m.Seq, Index: i, Time: m.Time},
+		Redelivered: m.Redelivered,
+	}
+	if s == nil {
+		d.Raw = m.Raw
+	}
+	a.drops = append(a.drops, d)
+}
+
+func (a *Archive) publishDrops(ctx context.Context) error {
+	if len(a.drops) == 0 {
+		return nil
+	}
+	if err := a.opt.Drops.Append(ctx, a.drops); err != nil {
+		return fmt.Errorf("publish %d drops: %w", len(a.drops), err)
+	}
+	clear(a.drops)
+	a.drops = a.drops[:0]
+	a.dropped = true
+	return nil
+}
+
+// files gives the PV's state, made at its first sample.
+func (a *Archive) files(pv schema.PVName, key string) *pvFiles {
+	a.mu.RLock()
+	f := a.pvs[pv]
+	a.mu.RUnlock()
+	if f != nil {
+		return f
+	}
+	f = &pvFiles{pv: pv, key: key}
+	a.mu.Lock()
+	a.pvs[pv] = f
+	a.mu.Unlock()
+	return f
+}
