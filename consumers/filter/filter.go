@@ -67,10 +67,8 @@ func (v Verdict) Keep() bool { return v.Reason == "" }
 //     first since the channel connected: an IOC's last value may be old.
 //   - Not strictly later than last is [Order], and the caller looks it up.
 //
-// A last that lies further in the future than Received + DriftFuture is that of
-// a poisoned file and is no floor (design D1).
+// A last that was read from disk must not be given if it is [Poisoned].
 func Judge(s schema.RawSample, at schema.Time, last schema.Time, hasLast bool) Verdict {
-	latest := schema.TimeOf(s.Received.Add(s.DriftFuture))
 	switch {
 	case s.Type != s.Registered:
 		return Verdict{Reason: Type, Detail: fmt.Sprintf("the sample is %v, the PV is registered as %v", s.Type, s.Registered)}
@@ -78,15 +76,26 @@ func Judge(s schema.RawSample, at schema.Time, last schema.Time, hasLast bool) V
 		return Verdict{Reason: Nanos, Detail: fmt.Sprintf("%d nanoseconds after %v", at.Nsec, schema.Time{Sec: at.Sec})}
 	case at.Sec < schema.Floor:
 		return Verdict{Reason: Before1991, Detail: fmt.Sprintf("at %v, before %v", at, schema.Time{Sec: schema.Floor})}
-	case at.After(latest):
+	case at.After(latest(s)):
 		return Verdict{Reason: DriftFuture, Detail: drift(at, s.Received, "after", s.DriftFuture)}
 	case !s.First && schema.TimeOf(s.Received.Add(-s.DriftPast)).After(at):
 		return Verdict{Reason: DriftPast, Detail: drift(at, s.Received, "before", s.DriftPast)}
-	case hasLast && !last.After(latest) && !at.After(last):
+	case hasLast && !at.After(last):
 		return Verdict{Reason: Order, Detail: fmt.Sprintf("at %v, not later than the PV's last at %v", at, last)}
 	}
 	return Verdict{}
 }
+
+// Poisoned reports whether a last time that was read from disk lies so far in
+// the future of a sample that no sample of the PV can have put it there: it is
+// from an adopted or poisoned file and no floor (design D1). It is not asked of
+// a last that Judge itself let pass: when a site's clocks fall back, that one
+// too lies in the future, and what comes then would break the partition's
+// order.
+func Poisoned(s schema.RawSample, last schema.Time) bool { return last.After(latest(s)) }
+
+// latest is the end of a sample's future window.
+func latest(s schema.RawSample) schema.Time { return schema.TimeOf(s.Received.Add(s.DriftFuture)) }
 
 // drift tells by how much a time misses the window. A distance beyond what a
 // Duration holds (292 years) is given as that.

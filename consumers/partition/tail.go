@@ -3,6 +3,7 @@ package partition
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 
 	"pvlog/schema"
@@ -47,17 +48,16 @@ func (p *partitionFile) readBack(tail *Tail, size int64) error {
 	back := backscan{r: p.file, body: p.body}
 	end, err := back.newlineBefore(size)
 	if err != nil {
-		return err
+		return fmt.Errorf("read the end of partition %s: %w", p.path, err)
 	}
 	blank := int64(0) // an empty line behind the one that is tried
 	for end >= p.body {
-		begin, err := back.newlineBefore(end)
+		before, err := back.newlineBefore(end)
 		if err != nil {
-			return err
+			return fmt.Errorf("read the end of partition %s: %w", p.path, err)
 		}
-		begin++
-		p.scan.seek(begin)
-		line, healed, err := p.next()
+		begin := before + 1
+		line, healed, err := p.lineAt(&back, begin, end)
 		if err == nil {
 			tail.Last, tail.Event, tail.Length = line.Time, bytes.Clone(line.Event), end+1
 			if healed {
@@ -65,16 +65,26 @@ func (p *partitionFile) readBack(tail *Tail, size int64) error {
 			}
 			return nil
 		}
-		if _, corrupt := errors.AsType[*CorruptError](err); !corrupt && !errors.Is(err, io.EOF) {
+		if !errors.Is(err, ErrLine) && !errors.Is(err, io.EOF) {
 			return err
 		}
 		blank = 0
 		if begin == end {
 			blank = 1
 		}
-		end = begin - 1
+		end = before
 	}
 	return nil
+}
+
+// lineAt parses the line in [begin, end), from the backward buffer if it is
+// there: a tail of many short lines of garbage is not read again for each.
+func (p *partitionFile) lineAt(back *backscan, begin, end int64) (Line, bool, error) {
+	if begin >= back.off && end <= back.off+int64(len(back.buf)) {
+		return p.parser.parse(back.buf[begin-back.off:end-back.off], begin)
+	}
+	p.scan.seek(begin)
+	return p.next()
 }
 
 // backscan finds LFs from the end of a file to its begin.

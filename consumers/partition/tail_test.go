@@ -189,7 +189,7 @@ func TestLinesOfMegabytesAreReadFromBothEnds(t *testing.T) {
 	var ends []int
 	for i := range 4 {
 		event := schema.AppendHead(nil, at(int64(i+1), 0))
-		event = schema.AppendDoubles(event, 200_000*(i+1), func(j int) float64 { return float64(j * (i + 1)) })
+		event = schema.AppendDoubles(event, 80_000*(i+1), func(j int) float64 { return float64(j * (i + 1)) })
 		file = AppendLine(file, event)
 		ends = append(ends, len(file))
 	}
