@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -434,7 +433,7 @@ func TestNameServerIsSearchedOverTCP(t *testing.T) {
 	}
 }
 
-func TestRunEndsWithManyChannelsAndABlockedDial(t *testing.T) {
+func TestRunEndsWithClaimsUnanswered(t *testing.T) {
 	s := newServer(t, all)
 	no := false
 	client := caclient.New(caclient.Options{AutoAddrList: &no, AddrList: []string{s.addr()}})
@@ -451,8 +450,5 @@ func TestRunEndsWithManyChannelsAndABlockedDial(t *testing.T) {
 	}
 	if err := client.Run(context.Background()); err == nil {
 		t.Error("it ran twice")
-	}
-	if _, err := net.Dial("tcp4", s.tcp.Addr().String()); err != nil {
-		t.Error(err)
 	}
 }

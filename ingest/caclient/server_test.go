@@ -42,6 +42,10 @@ type server struct {
 	conns    chan *conn
 	searches chan search
 	wg       sync.WaitGroup
+
+	mu     sync.Mutex
+	served []*conn
+	closed bool
 }
 
 // search is a name asked for over UDP.
@@ -69,6 +73,12 @@ func newServer(t testing.TB, answered func(name string) bool) *server {
 	t.Cleanup(func() {
 		udp.Close()
 		tcp.Close()
+		s.mu.Lock()
+		s.closed = true
+		for _, c := range s.served {
+			c.Close()
+		}
+		s.mu.Unlock()
 		s.wg.Wait()
 	})
 	return s
@@ -119,8 +129,13 @@ func (s *server) accept() {
 			return
 		}
 		served := &conn{t: s.t, Conn: c, messages: make(chan message, 100_000)}
+		s.mu.Lock()
+		s.served = append(s.served, served)
+		if s.closed {
+			c.Close()
+		}
+		s.mu.Unlock()
 		s.wg.Go(served.read)
-		s.t.Cleanup(func() { c.Close() })
 		s.conns <- served
 	}
 }
