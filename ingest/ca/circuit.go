@@ -12,6 +12,7 @@ var (
 	ErrNoChannel    = errors.New("the server has no such channel")
 	ErrChannelEnded = errors.New("the server ended the channel")
 	ErrGetTimeout   = errors.New("the server did not answer the get in time")
+	ErrClaimTimeout = errors.New("the server lives but did not answer the claim")
 	ErrNativeType   = errors.New("the server announced a native type that does not exist")
 	ErrNotConnected = errors.New("the channel is not connected")
 )
@@ -23,6 +24,7 @@ type CircuitOptions struct {
 	FirstByte   time.Duration // silence after the dial until the first ECHO; 0 is 10 s, at most ConnTimeout
 	GiveUp      time.Duration // how long an unresponsive circuit is kept; 0 is 60 s
 	GetTimeout  time.Duration // how long a get may take; 0 is 10 s
+	Claim       time.Duration // how long the answer to CREATE_CHAN may take while the server lives; 0 is 60 s
 	Minor       uint16        // of the server, if the search reply told; 0 is [MinorVersion]
 	User, Host  string        // identity for access security
 }
@@ -38,6 +40,7 @@ func (o CircuitOptions) withDefaults() CircuitOptions {
 	set(&o.FirstByte, 10*time.Second)
 	set(&o.GiveUp, 60*time.Second)
 	set(&o.GetTimeout, 10*time.Second)
+	set(&o.Claim, 60*time.Second)
 	o.FirstByte = min(o.FirstByte, o.ConnTimeout)
 	if o.Minor == 0 {
 		o.Minor = MinorVersion
@@ -61,20 +64,23 @@ type Circuit struct {
 	subs     map[uint32]*subscription   // by subscription id; a cancelled one stays until its acknowledgement
 	gets     map[uint32]*get            // by ioid
 	oldest   []*get                     // in the order of their deadlines
+	claims   []*circuitChannel          // unanswered or ended, in the order of their deadlines
 	nextID   uint32                     // of subscriptions and gets, one table as in libca
 	watch    watch
 }
 
 type circuitChannel struct {
-	cid    uint32
-	owner  any
-	sid    uint32
-	open   bool // sid is valid: 0 is a legal sid
-	native DBR
-	count  uint32
-	rights uint32
-	mask   uint16 // wanted subscription, 0 is none
-	sub    *subscription
+	cid      uint32
+	owner    any
+	sid      uint32
+	open     bool // sid is valid: 0 is a legal sid
+	ended    bool
+	deadline time.Time // of the claim
+	native   DBR
+	count    uint32
+	rights   uint32
+	mask     uint16 // wanted subscription, 0 is none
+	sub      *subscription
 }
 
 type subscription struct {
@@ -137,8 +143,10 @@ func (c *Circuit) Send(messages []byte) { c.out = append(c.out, messages...) }
 
 // Create claims a name. owner comes back in the channel's events. A mask that
 // is not 0 subscribes as soon as the channel is connected.
-func (c *Circuit) Create(cid uint32, name string, mask uint16, owner any) {
-	c.channels[cid] = &circuitChannel{cid: cid, owner: owner, mask: mask}
+func (c *Circuit) Create(now time.Time, cid uint32, name string, mask uint16, owner any) {
+	ch := &circuitChannel{cid: cid, owner: owner, mask: mask, deadline: now.Add(c.options.Claim)}
+	c.channels[cid] = ch
+	c.claims = append(c.claims, ch)
 	c.out = AppendCreateChan(c.out, cid, name)
 }
 
@@ -184,6 +192,7 @@ func (c *Circuit) forget(ch *circuitChannel) {
 		delete(c.subs, ch.sub.id)
 	}
 	delete(c.channels, ch.cid)
+	ch.ended = true
 }
 
 func (c *Circuit) subscribe(ch *circuitChannel) {
@@ -290,6 +299,27 @@ func (c *Circuit) Gets() []any {
 	c.gets = map[uint32]*get{}
 	c.oldest = nil
 	return owners
+}
+
+// answered drops the oldest claims that need no answer any more.
+func (c *Circuit) answered() {
+	for len(c.claims) > 0 && (c.claims[0].open || c.claims[0].ended) {
+		c.claims[0] = nil
+		c.claims = c.claims[1:]
+	}
+}
+
+// expireClaims ends the channels that a living server does not answer for: it
+// may have lost them, another may have them. A late answer is cleared.
+func (c *Circuit) expireClaims(now time.Time, events []Event) []Event {
+	c.answered()
+	for len(c.claims) > 0 && !now.Before(c.claims[0].deadline) {
+		ch := c.claims[0]
+		c.forget(ch)
+		events = append(events, Event{Kind: EventEnded, Owner: ch.owner, Err: ErrClaimTimeout})
+		c.answered()
+	}
+	return events
 }
 
 // expireGets gives the gets whose time is up.

@@ -42,7 +42,7 @@ const (
 func connected(t testing.TB, native DBR, count uint32) *Circuit {
 	t.Helper()
 	c := NewCircuit(CircuitOptions{}, start)
-	c.Create(testCID, "SIM:AI1", 0, "owner")
+	c.Create(start, testCID, "SIM:AI1", 0, "owner")
 	handle(t, c, Header{Command: CmdVersion, Count: 13})
 	handle(t, c, Header{Command: CmdAccessRights, P1: testCID, P2: 3})
 	e := handle(t, c, Header{Command: CmdCreateChan, DataType: uint16(native), Count: count, P1: testCID, P2: testSID})
@@ -83,7 +83,7 @@ func expectRequests(t *testing.T, c *Circuit, want ...string) []Header {
 
 func TestCircuitGreetsBeforeItClaims(t *testing.T) {
 	c := NewCircuit(CircuitOptions{User: "archiver", Host: "host1"}, start)
-	c.Create(1, "A", 0, nil)
+	c.Create(start, 1, "A", 0, nil)
 	expectRequests(t, c, "VERSION", "CLIENT_NAME", "HOST_NAME", "CREATE_CHAN")
 }
 
@@ -113,7 +113,7 @@ func TestCircuitSubscribesOnceWithTheNativeType(t *testing.T) {
 
 func TestCircuitSubscribesAsSoonAsTheClaimIsAnswered(t *testing.T) {
 	c := NewCircuit(CircuitOptions{Minor: 12}, start)
-	c.Create(testCID, "A", 6, nil)
+	c.Create(start, testCID, "A", 6, nil)
 	requests(t, c)
 	handle(t, c, Header{Command: CmdCreateChan, DataType: 6, Count: 10, P1: testCID, P2: 5})
 	if out := expectRequests(t, c, "EVENT_ADD"); out[0].Count != 10 {
@@ -208,7 +208,7 @@ func TestCircuitGivesNoPayloadOfAFailure(t *testing.T) {
 // TestCircuitClearsClaimsThatNobodyWaitsFor, or the server would keep them.
 func TestCircuitClearsClaimsThatNobodyWaitsFor(t *testing.T) {
 	c := NewCircuit(CircuitOptions{}, start)
-	c.Create(1, "A", 6, nil)
+	c.Create(start, 1, "A", 6, nil)
 	c.Clear(1)
 	requests(t, c)
 	for _, cid := range []uint32{1, 77} {
@@ -229,14 +229,14 @@ func TestCircuitRefusesImpossibleClaims(t *testing.T) {
 	if info, _ := c.Info(testCID); info.Native != DBRDouble {
 		t.Errorf("it changed the channel: %+v", info)
 	}
-	c.Create(12, "B", 0, "b")
+	c.Create(start, 12, "B", 0, "b")
 	requests(t, c)
 	e := handle(t, c, Header{Command: CmdCreateChan, DataType: 9, Count: 1, P1: 12, P2: 3})
 	if e.Kind != EventEnded || !errors.Is(e.Err, ErrNativeType) || e.Owner != "b" {
 		t.Errorf("got %+v", e)
 	}
 	expectRequests(t, c, "CLEAR_CHANNEL")
-	c.Create(13, "C", 6, "c")
+	c.Create(start, 13, "C", 6, "c")
 	e = handle(t, c, Header{Command: CmdCreateChan, DataType: 6, Count: 1 << 31, P1: 13, P2: 4})
 	if e.Kind != EventConnected || e.Info.Count != 1<<31 {
 		t.Errorf("got %+v", e)
@@ -246,7 +246,7 @@ func TestCircuitRefusesImpossibleClaims(t *testing.T) {
 func TestCircuitEndsOneChannelOnly(t *testing.T) {
 	for command, cause := range map[uint16]error{CmdCreateChanFail: ErrNoChannel, CmdServerDisconnect: ErrChannelEnded} {
 		c, id := subscribed(t, DBRDouble, 1)
-		c.Create(12, "B", 0, "b")
+		c.Create(start, 12, "B", 0, "b")
 		if e := handle(t, c, Header{Command: command, P1: 99}); e.Kind != EventNone {
 			t.Errorf("an unknown channel gave %+v", e)
 		}
@@ -389,7 +389,7 @@ func TestWatchdogClimbsItsLadder(t *testing.T) {
 
 func TestWatchdogGivesUpAServerThatNeverSpoke(t *testing.T) {
 	c := NewCircuit(CircuitOptions{}, start)
-	c.Create(1, "A", 0, nil)
+	c.Create(start, 1, "A", 0, nil)
 	c.Began(start)
 	now := start.Add(10 * time.Second)
 	if events := c.Tick(now); len(events) != 1 || events[0].Kind != EventProbe {
@@ -397,6 +397,35 @@ func TestWatchdogGivesUpAServerThatNeverSpoke(t *testing.T) {
 	}
 	if events := c.Tick(now.Add(5 * time.Second)); len(events) != 1 || events[0].Kind != EventLost {
 		t.Fatalf("got %+v", events)
+	}
+}
+
+// TestClaimWithoutAnswerIsGivenBack: the server lives, so silence is no sign.
+func TestClaimWithoutAnswerIsGivenBack(t *testing.T) {
+	c := connected(t, DBRDouble, 1)
+	c.Create(start, 12, "B", 6, "b")
+	c.Create(start, 13, "C", 6, "c")
+	c.Clear(13)
+	requests(t, c)
+	now := start
+	for ; now.Before(start.Add(59 * time.Second)); now = now.Add(time.Second) {
+		c.Heard(now)
+		if events := c.Tick(now); len(events) != 0 {
+			t.Fatalf("after %v: %+v", now.Sub(start), events)
+		}
+	}
+	now = start.Add(60 * time.Second)
+	if due := c.Deadline(); !due.Equal(now) {
+		t.Errorf("due at %v, want %v", due, now)
+	}
+	events := c.Tick(now)
+	if len(events) != 1 || events[0].Kind != EventEnded || events[0].Owner != "b" || !errors.Is(events[0].Err, ErrClaimTimeout) {
+		t.Fatalf("got %+v", events)
+	}
+	handle(t, c, Header{Command: CmdCreateChan, DataType: 6, Count: 1, P1: 12, P2: 9})
+	expectRequests(t, c, "CLEAR_CHANNEL")
+	if c.Len() != 1 || len(c.claims) != 0 {
+		t.Errorf("%d channels, %d claims are left", c.Len(), len(c.claims))
 	}
 }
 

@@ -5,6 +5,8 @@ package ca
 const (
 	firstBuffer = 8 << 10
 	burstBuffer = 64 << 10
+	largeBuffer = 1 << 20 // above this it is given back after largeReads reads that did not need it
+	largeReads  = 1000
 )
 
 // Splitter cuts the byte stream of a circuit into messages. It holds as many
@@ -17,6 +19,7 @@ type Splitter struct {
 	buf        []byte
 	start, end int    // bytes of buf that are not yet cut
 	skip       uint64 // bytes to come that belong to a message above Limit
+	roomy      int    // reads in a row that left most of a large buffer empty
 }
 
 // Buffer is where the next bytes of the stream are to be read to. It ends the
@@ -25,6 +28,9 @@ func (s *Splitter) Buffer() []byte {
 	if s.start > 0 {
 		s.end = copy(s.buf, s.buf[s.start:s.end])
 		s.start = 0
+	}
+	if s.end == 0 && s.roomy > largeReads {
+		s.buf, s.roomy = make([]byte, burstBuffer), 0
 	}
 	if s.end == len(s.buf) {
 		grown := make([]byte, max(firstBuffer, 2*len(s.buf)))
@@ -43,6 +49,9 @@ func (s *Splitter) Filled(n int) {
 		s.buf = grown
 	}
 	s.end += n
+	if s.roomy++; len(s.buf) <= largeBuffer || s.end > len(s.buf)/4 {
+		s.roomy = 0
+	}
 }
 
 // Next gives the next message, and ok false when more bytes are needed. The

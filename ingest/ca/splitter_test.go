@@ -71,6 +71,25 @@ func TestSplitterBelievesBytesNotHeaders(t *testing.T) {
 	}
 }
 
+func TestSplitterGivesALargeBufferBack(t *testing.T) {
+	var s Splitter
+	large := AppendMessage(nil, Header{Command: CmdEventAdd}, make([]byte, 4<<20))
+	if messages, _, err := split(&s, large, 1<<20); err != nil || len(messages) != 1 {
+		t.Fatalf("got %d messages, %v", len(messages), err)
+	}
+	if len(s.buf) < 4<<20 {
+		t.Fatalf("a buffer of %d bytes held 4 MiB", len(s.buf))
+	}
+	for range largeReads + 2 {
+		if messages, _, err := split(&s, AppendEcho(nil, MinorVersion), 16); err != nil || len(messages) != 1 {
+			t.Fatalf("got %d messages, %v", len(messages), err)
+		}
+	}
+	if len(s.buf) > largeBuffer {
+		t.Errorf("%d bytes are kept for messages of 16", len(s.buf))
+	}
+}
+
 func TestSplitterEndsAtUnalignedPayloads(t *testing.T) {
 	var s Splitter
 	if _, _, err := split(&s, AppendHeader(nil, Header{Command: CmdEventAdd, PayloadSize: 12}), 100); !errors.Is(err, ErrMalformed) {

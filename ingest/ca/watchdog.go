@@ -48,13 +48,18 @@ func (c *Circuit) Deadline() time.Time {
 		}
 		break
 	}
+	c.answered()
+	if len(c.claims) > 0 && c.claims[0].deadline.Before(due) {
+		due = c.claims[0].deadline
+	}
 	return due
 }
 
-// Tick does what time alone demands: ECHO, unresponsive, gets that expire. The
+// Tick does what time alone demands: ECHO, unresponsive, gets and claims that
+// expire. The
 // last event may be [EventLost]: the circuit is to be closed.
 func (c *Circuit) Tick(now time.Time) []Event {
-	events := c.expireGets(now, nil)
+	events := c.expireClaims(now, c.expireGets(now, nil))
 	if now.Before(c.watch.due) {
 		return events
 	}

@@ -192,7 +192,7 @@ func (ch *Channel) Sibling(name string, h Handler) (*Channel, error) {
 	sibling := c.add(name, h)
 	sibling.sibling = true
 	sibling.circuit = ch.circuit
-	if !ch.circuit.do(func(core *ca.Circuit) { core.Create(sibling.cid, name, 0, sibling) }) {
+	if !ch.circuit.do(func(core *ca.Circuit) { core.Create(ch.circuit.now(time.Now()), sibling.cid, name, 0, sibling) }) {
 		delete(c.channels, sibling.cid)
 		return nil, ca.ErrNotConnected
 	}

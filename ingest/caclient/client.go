@@ -52,6 +52,9 @@ type Client struct {
 	socket *net.UDPConn
 	wg     sync.WaitGroup // circuits
 
+	// owned by the goroutine that resolves addresses
+	known map[string]netip.AddrPort // last good answer for each element of the lists
+
 	// guarded by mu, which may be held while a circuit's mu is taken, never the
 	// other way round
 	mu       sync.Mutex
@@ -89,6 +92,7 @@ func New(o Options) *Client {
 		// Anyone can answer a search; a random start makes ids hard to guess.
 		nextCID: rand.Uint32(),
 		redial:  map[netip.AddrPort]time.Time{},
+		known:   map[string]netip.AddrPort{},
 	}
 	c.metrics = newMetrics(o.Registerer, c)
 	return c

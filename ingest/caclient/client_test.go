@@ -183,6 +183,7 @@ func (c *conn) accept(t *testing.T, sid uint32, r *recorder) (create, add messag
 }
 
 func TestMonitorIsRenewedOnANewCircuit(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, all)
 	client := run(t, caclient.Options{}, s.addr())
 	r := newRecorder()
@@ -213,6 +214,7 @@ func TestMonitorIsRenewedOnANewCircuit(t *testing.T) {
 }
 
 func TestCloseSendsOneClearAndNothingMore(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, all)
 	client := run(t, caclient.Options{}, s.addr())
 	r := newRecorder()
@@ -270,6 +272,7 @@ func TestLateClaimIsCleared(t *testing.T) {
 }
 
 func TestSiblingNeedsNoSearch(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, only("A"))
 	client := run(t, caclient.Options{}, s.addr())
 	r := newRecorder()
@@ -317,6 +320,7 @@ func TestSiblingNeedsNoSearch(t *testing.T) {
 }
 
 func TestGetFailsAsTheServerOrTimeSays(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, all)
 	client := run(t, caclient.Options{GetTimeout: 50 * time.Millisecond}, s.addr())
 	r := newRecorder()
@@ -365,6 +369,7 @@ func TestGetsOfALostCircuitFail(t *testing.T) {
 // TestBusyHandlerIsNotTheServersDeath: the watchdog's clock stands still while
 // an update is handled.
 func TestBusyHandlerIsNotTheServersDeath(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, all)
 	client := run(t, caclient.Options{ConnTimeout: 1500 * time.Millisecond}, s.addr())
 	r := newRecorder()
@@ -395,6 +400,7 @@ func TestBusyHandlerIsNotTheServersDeath(t *testing.T) {
 }
 
 func TestSilentServerIsProbed(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, all)
 	client := run(t, caclient.Options{ConnTimeout: 200 * time.Millisecond}, s.addr())
 	r := newRecorder()

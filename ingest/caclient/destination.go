@@ -25,27 +25,37 @@ type destinations struct {
 
 func (d destinations) empty() bool { return len(d.udp) == 0 && len(d.tcp) == 0 }
 
-// resolve keeps the search destinations up to date.
+// resolveTimeout bounds one host name.
+const resolveTimeout = 5 * time.Second
+
+// resolve keeps the search destinations up to date. The first look takes only
+// what needs no name service, or a slow one would hold up every search.
 func (c *Client) resolve(ctx context.Context) error {
 	ticker := time.NewTicker(resolveEvery)
 	defer ticker.Stop()
-	var last string
+	offline, cancel := context.WithCancel(ctx)
+	cancel()
+	c.publish(c.look(offline))
 	for {
-		places := c.look(ctx)
-		c.mu.Lock()
-		c.places = places
-		c.mu.Unlock()
-		if now := fmt.Sprint(places); now != last {
-			last = now
-			c.log.Info("searching PVs", "udp", places.udp, "tcp", places.tcp)
-			c.dialNameServers(time.Now())
-		}
-		c.wakeSearch()
+		c.publish(c.look(ctx))
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		}
+	}
+}
+
+// publish makes destinations those of the search.
+func (c *Client) publish(places destinations) {
+	c.mu.Lock()
+	changed := !slices.Equal(places.udp, c.places.udp) || !slices.Equal(places.tcp, c.places.tcp)
+	c.places = places
+	c.mu.Unlock()
+	if changed {
+		c.log.Info("searching PVs", "udp", places.udp, "tcp", places.tcp)
+		c.dialNameServers(time.Now())
+		c.wakeSearch()
 	}
 }
 
@@ -82,13 +92,15 @@ func (c *Client) lookup(ctx context.Context, elements []string) []netip.AddrPort
 	var addrs []netip.AddrPort
 	for _, element := range elements {
 		addr, err := resolveElement(ctx, element, c.options.ServerPort)
-		if err != nil {
-			if ctx.Err() == nil {
-				c.log.Warn("address passed over", "addr", element, "err", err)
-			}
-			continue
+		if err == nil {
+			c.known[element] = addr
+		} else if ctx.Err() == nil {
+			c.log.Warn("address passed over", "addr", element, "err", err)
 		}
-		addrs = append(addrs, addr)
+		// A name service that fails for a while does not unlearn an address.
+		if addr, ok := c.known[element]; ok {
+			addrs = append(addrs, addr)
+		}
 	}
 	return addrs
 }
@@ -118,9 +130,14 @@ func resolveHost(ctx context.Context, host string) (netip.Addr, error) {
 	if n, err := strconv.ParseUint(host, 10, 32); err == nil {
 		return ipv4(uint32(n)), nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("resolve host: %w", err)
+	}
+	if len(ips) == 0 {
+		return netip.Addr{}, fmt.Errorf("resolve host: it has no IPv4 address")
 	}
 	return ips[0].Unmap(), nil
 }

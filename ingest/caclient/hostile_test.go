@@ -123,6 +123,7 @@ func TestReplyMayNameAnotherHost(t *testing.T) {
 }
 
 func TestServerThatNeverSpeaksIsLeft(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, all)
 	client := run(t, caclient.Options{ConnTimeout: 200 * time.Millisecond}, s.addr())
 	client.Open("A", newRecorder())
@@ -136,6 +137,7 @@ func TestServerThatNeverSpeaksIsLeft(t *testing.T) {
 // TestServersThatHangUpAreNotDialledInALoop covers refused connections and
 // those that end after the accept.
 func TestServersThatHangUpAreNotDialledInALoop(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, all)
 	refused, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -171,6 +173,7 @@ func TestServersThatHangUpAreNotDialledInALoop(t *testing.T) {
 }
 
 func TestBrokenStreamCostsOneCircuitOnly(t *testing.T) {
+	t.Parallel()
 	good, bad := newServer(t, only("GOOD")), newServer(t, only("BAD"))
 	client := run(t, caclient.Options{}, good.addr(), bad.addr())
 	g, b := newRecorder(), newRecorder()
@@ -278,6 +281,7 @@ func TestHeaderSplitIntoBytesIsRead(t *testing.T) {
 }
 
 func TestRefusedAndEndedChannelsAreSearchedAgain(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, all)
 	client := run(t, caclient.Options{}, s.addr())
 	other, r := newRecorder(), newRecorder()
@@ -301,6 +305,7 @@ func TestRefusedAndEndedChannelsAreSearchedAgain(t *testing.T) {
 
 // TestServerThatDoesNotReadIsLeft: its window closes, the writer gives up.
 func TestServerThatDoesNotReadIsLeft(t *testing.T) {
+	t.Parallel()
 	udp := newServer(t, nil)
 	deaf, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

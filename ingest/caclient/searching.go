@@ -73,8 +73,12 @@ func (c *Client) receive(ctx context.Context) error {
 			return fmt.Errorf("receive search replies: %w", err)
 		}
 		if err != nil {
-			// What a reply or its absence does to the socket ends with this read.
 			c.odd.warn("search reply not received", "err", err)
+			// Whatever it is must not become a busy loop.
+			select {
+			case <-ctx.Done():
+			case <-time.After(10 * time.Millisecond):
+			}
 			continue
 		}
 		replies, err = ca.ParseReplies(replies[:0], buf[:n], uint16(c.options.ServerPort))
@@ -137,7 +141,7 @@ func (c *Client) claim(r ca.Reply, addr netip.AddrPort) {
 	}
 	c.metrics.replies.Inc()
 	circ := c.circuit(addr, r.Minor)
-	if circ.do(func(core *ca.Circuit) { core.Create(ch.cid, ch.name, ch.mask, ch) }) {
+	if circ.do(func(core *ca.Circuit) { core.Create(circ.now(time.Now()), ch.cid, ch.name, ch.mask, ch) }) {
 		ch.circuit = circ
 		return
 	}
