@@ -184,6 +184,9 @@ func (c *Channel) beginSampling(now time.Time, waveform bool) {
 	c.sampling.Lock()
 	defer c.sampling.Unlock()
 	c.waveform, c.first, c.warned = waveform, true, false
+	if c.straggler != nil {
+		c.straggler.earlier = true
+	}
 	c.markers.begin(c.history.lastDisconnect.Load(), now.Unix())
 }
 

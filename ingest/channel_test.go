@@ -97,7 +97,8 @@ func TestNewChecksItsOptions(t *testing.T) {
 		"no registry":       func(o *Options) { o.Follow = nil },
 		"no state":          func(o *Options) { o.Initial = nil },
 		"nobody to tell":    func(o *Options) { o.Started = nil },
-		"negative window":   func(o *Options) { o.DriftPast = -1 },
+		"negative window":   func(o *Options) { o.DriftPast = -time.Second },
+		"half a second":     func(o *Options) { o.DriftFuture = time.Second / 2 },
 		"mask of 9 bits":    func(o *Options) { o.Mask = 256 },
 		"registered before": func(o *Options) { o.Registerer = reg },
 	} {

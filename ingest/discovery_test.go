@@ -86,7 +86,7 @@ func TestDiscoveryGoesOnWithoutMetadata(t *testing.T) {
 		if len(calls()) != 0 {
 			t.Fatalf("handed in %+v before the IOC's time was over", calls())
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		want := Discovery{PV: "T:A", Type: schema.ScalarDouble, Count: 1, Host: "10.0.0.1:5064"}
 		if len(calls()) != 1 || fmt.Sprint(calls()[0]) != fmt.Sprint([]Discovery{want}) {

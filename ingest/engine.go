@@ -44,8 +44,8 @@ func New(opt Options) (*Engine, error) {
 	if opt.Client == nil || opt.Append == nil || opt.Follow == nil || opt.Initial == nil || opt.Started == nil {
 		return nil, errors.New("make ingest engine: Client, Append, Follow, Initial and Started are needed")
 	}
-	if opt.DriftPast < 0 || opt.DriftFuture < 0 || opt.Mask > 255 {
-		return nil, fmt.Errorf("make ingest engine: drift windows %v and %v must be positive, mask %d at most 255",
+	if badWindow(opt.DriftPast) || badWindow(opt.DriftFuture) || opt.Mask > 255 {
+		return nil, fmt.Errorf("make ingest engine: drift windows %v and %v must be whole seconds, mask %d at most 255",
 			opt.DriftPast, opt.DriftFuture, opt.Mask)
 	}
 	opt = opt.withDefaults()
@@ -66,10 +66,15 @@ func New(opt Options) (*Engine, error) {
 	return e, nil
 }
 
+// badWindow reports whether a drift window would not arrive whole: envelopes
+// hold it in seconds.
+func badWindow(d time.Duration) bool { return d < 0 || d%time.Second != 0 }
+
 // Run opens the channels of all PVs in state archiving and follows the
-// registry until ctx ends. It returns nil, and when it does no sample can be
+// registry until ctx ends. It returns nil, and when it returns no sample can be
 // appended any more: what had been received was appended, or, if the log found
-// no room within Options.Drain, counted as dropped.
+// no room within Options.Drain, counted as dropped. The only error is that of
+// the counters' last writing.
 func (e *Engine) Run(ctx context.Context) error {
 	hard, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
@@ -79,10 +84,14 @@ func (e *Engine) Run(ctx context.Context) error {
 	timers.Go(func() { e.stragglers.run(ctx) })
 	timers.Go(func() { e.watchSilence(ctx) })
 	e.restore(ctx)
+	timers.Go(func() { e.keepCounters(ctx) })
 	e.follow(ctx)
 	e.closeAll(giveUp)
 	timers.Wait()
-	return nil
+	if e.opt.CountersFile == "" {
+		return nil
+	}
+	return e.saveCounters()
 }
 
 // closeAll lets no channel begin another sample, gives those that are waiting

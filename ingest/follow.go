@@ -20,6 +20,7 @@ const (
 func (e *Engine) restore(ctx context.Context) {
 	infos, cursor := e.opt.Initial()
 	e.cursor.Store(cursor)
+	e.loadCounters(infos)
 	for _, info := range infos {
 		if ctx.Err() != nil {
 			return
@@ -99,7 +100,7 @@ func (e *Engine) start(info *schema.TypeInfo) {
 	e.mu.Lock()
 	h := e.histories[info.PV]
 	if h == nil {
-		h = newHistory()
+		h = newHistory(info.Created.UnixNano())
 		e.histories[info.PV] = h
 	}
 	c := newChannel(e, info, h)

@@ -137,7 +137,7 @@ func newTestEngine(t testing.TB, change ...func(*Options)) (*Engine, *memoryLog)
 
 // addChannel gives e a channel that is not opened.
 func addChannel(e *Engine, info schema.TypeInfo) *Channel {
-	c := newChannel(e, &info, newHistory())
+	c := newChannel(e, &info, newHistory(0))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.channels[info.PV], e.histories[info.PV] = c, c.history

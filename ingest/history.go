@@ -10,6 +10,8 @@ import (
 // history is what of a PV outlives its channel: a pause does not forget the
 // counters, nor up to where the PV was seen. Counters are read without locks.
 type history struct {
+	created int64 // of the registration, Unix nanoseconds; read-only
+
 	received, appended           atomic.Uint64
 	overflowWaits, overflowDrops atomic.Uint64
 	transientErrors, disconnects atomic.Uint64
@@ -22,8 +24,8 @@ type history struct {
 	seen newest
 }
 
-func newHistory() *history {
-	h := &history{}
+func newHistory(created int64) *history {
+	h := &history{created: created}
 	h.observed.Store(int32(schema.UnknownType))
 	return h
 }

@@ -54,6 +54,10 @@ type Options struct {
 	// room for yet, before they are counted as dropped. 0: 5 s.
 	Drain time.Duration
 
+	// CountersFile keeps the PVs' counters over a restart; written every 10 s
+	// and at the end. "": they begin at 0.
+	CountersFile string
+
 	Logger     *slog.Logger          // nil: discard
 	Registerer prometheus.Registerer // nil: metrics are kept but not offered
 }

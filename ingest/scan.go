@@ -53,14 +53,15 @@ func distance(t, u schema.Time) time.Duration {
 // straggler is the newest update of a scanned PV that came too soon. Its
 // event's buffer is its own and is used again.
 type straggler struct {
-	sample schema.RawSample
-	at     schema.Time
-	held   bool
+	sample  schema.RawSample
+	at      schema.Time
+	held    bool
+	earlier bool // it came before the present connection
 }
 
 // hold keeps a copy of an update in place of the one before.
 func (s *straggler) hold(sample schema.RawSample, at schema.Time) {
 	event := append(s.sample.Event[:0], sample.Event...)
-	s.sample, s.at, s.held = sample, at, true
+	s.sample, s.at, s.held, s.earlier = sample, at, true, false
 	s.sample.Event = event
 }

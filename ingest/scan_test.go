@@ -136,6 +136,29 @@ func TestScanRecordsAtOnceAfterAReconnect_S45(t *testing.T) {
 	})
 }
 
+func TestAStragglerOfTheLastConnectionLeavesTheNextItsFirst_S38(t *testing.T) {
+	scanning(t, time.Minute, func(c *Channel, log *memoryLog, send func(time.Duration, float64)) {
+		send(0, 1)
+		send(time.Second, 2) // held
+		lose(c)
+		time.Sleep(time.Second)
+		regain(c)
+		time.Sleep(time.Hour) // the IOC is back and silent
+		synctest.Wait()
+		if got := values(t, log.all()); got != "1 2" {
+			t.Fatalf("recorded %s", got)
+		}
+		send(0, 3)
+		all := log.all()
+		if got := all[1].marks(t); got != "" || all[1].First {
+			t.Errorf("the straggler has markers %q, first %v", got, all[1].First)
+		}
+		if got := all[2].marks(t); got != "946684801/946684802/false" || !all[2].First {
+			t.Errorf("the first sample of the connection has markers %q, first %v", got, all[2].First)
+		}
+	})
+}
+
 func TestScanDoesNotRewriteAnUnchangedTimeStamp_S45(t *testing.T) {
 	scanning(t, time.Second, func(c *Channel, log *memoryLog, send func(time.Duration, float64)) {
 		send(0, 1)

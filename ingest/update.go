@@ -121,7 +121,9 @@ func (c *Channel) append(s schema.RawSample, at schema.Time) []byte {
 	}
 	c.history.appended.Add(1)
 	c.engine.metrics.appended.Inc()
-	c.first = false
+	if s.First {
+		c.first = false
+	}
 	c.scanned = scanned{last: at, has: true}
 	if marked {
 		c.markers.took()
@@ -162,8 +164,20 @@ func (c *Channel) releaseHeld(before schema.Time) {
 	if g := c.straggler; g != nil && g.held {
 		g.held = false
 		if before.After(g.at) {
-			g.sample.Event = c.append(g.sample, g.at)
+			c.appendHeld(g)
 		}
+	}
+}
+
+// appendHeld hands the held update to the log. One that came before the
+// present connection says nothing of it and carries no markers.
+func (c *Channel) appendHeld(g *straggler) {
+	g.held = false
+	pending := c.markers.pending
+	c.markers.pending = pending && !g.earlier
+	g.sample.Event = c.append(g.sample, g.at)
+	if g.earlier {
+		c.markers.pending = pending
 	}
 }
 
@@ -180,7 +194,7 @@ func (c *Channel) release(now time.Time) time.Time {
 	if due := g.sample.Received.Add(c.settings.Load().least); due.After(now) {
 		return due
 	}
-	g.held, c.queued = false, false
-	g.sample.Event = c.append(g.sample, g.at)
+	c.queued = false
+	c.appendHeld(g)
 	return time.Time{}
 }
