@@ -38,6 +38,9 @@ func (c *iocCmd) Run(ctx context.Context, log *slog.Logger) error {
 		Records: append(simioc.Demo(), simioc.Load(c.Records, c.Rate)...),
 		Logger:  log,
 	})
+	if err := ioc.Err(); err != nil {
+		return err
+	}
 	if c.List {
 		return printNames(ioc.Names())
 	}

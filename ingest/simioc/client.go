@@ -36,6 +36,7 @@ type client struct {
 	named    bool // a channel was created: too late for CLIENT_NAME
 	channels map[uint32]*channel
 	nsubs    int
+	scratch  []byte // the answer being encoded
 
 	// guarded by mu
 	mu     sync.Mutex
@@ -132,12 +133,17 @@ func appendUpdate(b []byte, s *subscription, state *snapshot) []byte {
 	return b
 }
 
-// reply appends to out; the reader calls it.
+// reply appends to out; the reader calls it. It encodes before it locks, so
+// that an answer of megabytes does not hold up the records.
 func (c *client) reply(appendTo func(b []byte) []byte) {
+	c.scratch = appendTo(c.scratch[:0])
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if !c.dead {
-		c.out = appendTo(c.out)
+		c.out = append(c.out, c.scratch...)
+	}
+	c.mu.Unlock()
+	if cap(c.scratch) > keptBuffer {
+		c.scratch = nil
 	}
 }
 

@@ -3,6 +3,7 @@ package simioc
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -110,8 +111,10 @@ func scanOf(rate float64) uint16 {
 	return best
 }
 
-// newRecord puts a checked Record into service under its full name.
-func newRecord(def *Record, name string) (*record, error) {
+// newRecord puts a checked Record into service under its full name. shared is
+// the metadata of another record, which this one takes if it is the same: a
+// hundred thousand load records have one between them.
+func newRecord(def *Record, name string, shared *metadata) (*record, error) {
 	r := &record{def: def, name: name}
 	v := value{n: 1}
 	if def.elements() > 1 {
@@ -120,9 +123,7 @@ func newRecord(def *Record, name string) (*record, error) {
 		v.data = make([]byte, ca.MaxStringSize)
 	}
 	r.main = &variable{name: name, native: def.Type, max: def.elements(), writable: !def.ReadOnly, record: r}
-	meta := metadata{class: def.recordType(), desc: def.Desc, limits: def.Limits, mdel: def.MDEL, adel: def.ADEL}
-	meta.Units, meta.Precision, meta.EnumStrings = def.Units, def.Precision, def.Labels
-	r.main.cur = snapshot{value: v, native: def.Type, max: def.elements(), severity: severityInvalid, status: statusUDF, ackt: true, meta: meta.onWire()}
+	r.main.cur = snapshot{value: v, native: def.Type, max: def.elements(), severity: severityInvalid, status: statusUDF, ackt: true, meta: def.metadata(shared)}
 	r.main.cur.time.Sec = epoch
 	if def.Value == nil {
 		return r, nil
@@ -133,6 +134,17 @@ func newRecord(def *Record, name string) (*record, error) {
 	}
 	r.main.post(&posting{value: first, clock: time.Now().UnixNano()}, nil)
 	return r, nil
+}
+
+// metadata is what the record says of itself at first.
+func (r *Record) metadata(shared *metadata) *metadata {
+	m := metadata{class: r.recordType(), desc: r.Desc, limits: r.Limits, mdel: r.MDEL, adel: r.ADEL}
+	m.Units, m.Precision, m.EnumStrings = r.Units, r.Precision, r.Labels
+	if shared != nil && m.class == shared.class && m.desc == shared.desc && m.limits == shared.limits && m.mdel == shared.mdel &&
+		m.adel == shared.adel && m.Units == shared.Units && m.Precision == shared.Precision && slices.Equal(m.EnumStrings, shared.EnumStrings) {
+		return shared
+	}
+	return m.onWire()
 }
 
 // onWire gives a copy whose limits are also in the form that ca encodes. Alarm

@@ -131,7 +131,7 @@ func TestGarbageClosesOnlyItsCircuit(t *testing.T) {
 	sid := good.create("v").sid
 	bad := dial(t, ioc)
 	bad.conn.Write(bytes.Repeat([]byte("garbage "), 4000)) // cut short by the server, at its choice
-	io.Copy(io.Discard, bad.r) // until the server closes
+	io.Copy(io.Discard, bad.r)                             // until the server closes
 	if got := good.text(sid); got != "3" {
 		t.Errorf("v is %q", got)
 	}

@@ -77,6 +77,7 @@ type IOC struct {
 	mu      sync.RWMutex
 	names   map[string]*record
 	records []*record // in the order they were added
+	meta    *metadata // first metadata of the record added last
 	running bool      // Run has taken the periodic records
 	clients map[*client]struct{}
 	closed  bool
@@ -94,6 +95,9 @@ func New(o Options) *IOC {
 	return ioc
 }
 
+// Err is the first wrong record of Options.Records, the error that Listen gives.
+func (ioc *IOC) Err() error { return ioc.err }
+
 // AddRecord serves one more record. Periodic records must be added before Run.
 func (ioc *IOC) AddRecord(r Record) error { return ioc.add(&r) }
 
@@ -102,12 +106,12 @@ func (ioc *IOC) add(def *Record) error {
 		return fmt.Errorf("add record %q: %w", def.Name, err)
 	}
 	name := ioc.opts.Prefix + def.Name
-	r, err := newRecord(def, name)
+	ioc.mu.Lock()
+	defer ioc.mu.Unlock()
+	r, err := newRecord(def, name, ioc.meta)
 	if err != nil {
 		return fmt.Errorf("add record %q: %w", name, err)
 	}
-	ioc.mu.Lock()
-	defer ioc.mu.Unlock()
 	switch {
 	case len(name) > maxNameBytes || strings.Contains(name, "."):
 		return fmt.Errorf("add record %q: prefix and name have no dot and at most %d bytes", name, maxNameBytes)
@@ -117,6 +121,7 @@ func (ioc *IOC) add(def *Record) error {
 		return fmt.Errorf("add record %q: periodic records are added before the IOC runs", name)
 	}
 	ioc.names[name] = r
+	ioc.meta = r.main.cur.meta
 	ioc.records = append(ioc.records, r)
 	return nil
 }
