@@ -50,6 +50,9 @@ func (c *Consumer) request(ctx context.Context, wait time.Duration) ([]*nats.Msg
 		if m.Subject == reply { // a status: nothing more comes of this request
 			return raw, endOf(m)
 		}
+		if m.Reply == "" { // a status of an earlier request, which was filled
+			continue
+		}
 		raw = append(raw, m)
 	}
 	return raw, nil

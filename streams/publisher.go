@@ -45,17 +45,22 @@ type publisher struct {
 func (s *SampleLog) run(ctx context.Context) error {
 	p := &publisher{s: s, pace: pace{rate: s.log.opt.ImmediateRate, linger: s.log.opt.Linger}}
 	defer p.close()
+	// A batch on its way is waited for even when ctx ends, or its samples would
+	// be sent again.
+	grace, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(drainTime, cancel) })()
 	for {
 		select {
 		case <-ctx.Done():
-			return p.drain(ctx)
+			return p.drain(grace)
 		case <-s.wake:
 		}
 		for s.readyPVs() > 0 {
 			start := time.Now()
-			sent, err := p.round(ctx)
+			sent, err := p.round(grace)
 			if err != nil {
-				return p.drain(ctx)
+				return p.left(err)
 			}
 			p.pause(ctx, start, sent)
 		}
@@ -116,7 +121,10 @@ func (p *publisher) publish(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		p.s.failed(err, len(p.batch))
+		p.s.failed(err, len(p.batch), stored > 0)
+		if stored > 0 {
+			pause = retryFirst
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -188,22 +196,22 @@ func (p *publisher) close() {
 	}
 }
 
-// drain publishes what waits after ctx has ended, without pauses.
+// drain publishes what waits, without pauses.
 func (p *publisher) drain(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-	defer cancel()
-	err := p.publish(ctx) // what the last round left
-	for err == nil && p.s.readyPVs() > 0 {
-		_, err = p.round(ctx)
+	for p.s.readyPVs() > 0 {
+		if _, err := p.round(ctx); err != nil {
+			return p.left(err)
+		}
 	}
-	w := p.s.Waiting()
-	if err == nil || w.Samples == 0 {
-		return nil
-	}
+	return nil
+}
+
+// left is the error of a Run that had to end with samples unpublished.
+func (p *publisher) left(err error) error {
 	p.s.mu.Lock()
 	cause := p.s.fault.err
 	p.s.mu.Unlock()
-	return fmt.Errorf("publish what waits: %d samples are left after %v and lost: %w", w.Samples, drainTime, errors.Join(err, cause))
+	return fmt.Errorf("publish what waits: %d samples are left after %v and lost: %w", p.s.Waiting().Samples, drainTime, errors.Join(err, cause))
 }
 
 // seal ends the message with its checksum.
@@ -243,13 +251,14 @@ func (m *message) appendWire(wire []outgoing) ([]outgoing, error) {
 	return wire, nil
 }
 
-// failed notes that a batch was not stored; an episode is told once.
-func (s *SampleLog) failed(err error, messages int) {
+// failed notes that a batch was not stored in full; an episode is told once, and
+// is young as long as anything is stored.
+func (s *SampleLog) failed(err error, messages int, progress bool) {
 	s.metrics.publishErrors.Inc()
 	s.metrics.resends.Add(float64(messages))
 	s.mu.Lock()
 	first := s.fault.since.IsZero()
-	if first {
+	if first || progress {
 		s.fault.since = time.Now()
 	}
 	s.fault.err = err
