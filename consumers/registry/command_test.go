@@ -146,7 +146,7 @@ func TestArchiveRefusesBadRequests(t *testing.T) {
 		"empty name":       {Request{}, "empty"},
 		"path escape":      {Request{PV: "a:../b"}, "a:../b"},
 		"leading slash":    {Request{PV: "/etc/passwd"}, "folders"},
-		"NUL":              {Request{PV: "a\x00b"}, "record name"},
+		"NUL":              {Request{PV: "a\x00b"}, "PV \"a\\x00b\""},
 		"too long":         {Request{PV: schema.PVName(strings.Repeat("x", 501))}, "501 bytes"},
 		"not normal":       {Request{PV: "a.VAL"}, `its name is "a"`},
 		"method":           {Request{PV: "a", Method: "NOPE"}, "MONITOR or SCAN"},

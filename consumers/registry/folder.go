@@ -62,7 +62,7 @@ func (r *Registry) tryStore(ctx context.Context) (reason string, err error) {
 	if err != nil {
 		return err.Error(), r.closeStore()
 	}
-	reason, err = r.foreign(ctx, m)
+	reason, err = r.foreign(ctx, st, m)
 	if err != nil || reason != "" {
 		return reason, errors.Join(err, r.closeStore())
 	}
@@ -72,13 +72,14 @@ func (r *Registry) tryStore(ctx context.Context) (reason string, err error) {
 
 // foreign compares the cursor with the log and says why the state cannot come
 // from it: the log lost its tail, or is another one.
-func (r *Registry) foreign(ctx context.Context, m meta) (string, error) {
+func (r *Registry) foreign(ctx context.Context, st state, m meta) (string, error) {
 	last, err := r.events.Last(ctx)
 	if err != nil {
 		return "", fmt.Errorf("find end of the event log: %w", err)
 	}
 	if m.Cursor > last {
-		return fmt.Sprintf("it knows events up to %d but the log ends at %d: the log has lost its newest events", m.Cursor, last), nil
+		return fmt.Sprintf("it knows events up to %d but the log ends at %d: the log has lost its newest events, of %s",
+			m.Cursor, last, st.newerThan(last)), nil
 	}
 	if m.Cursor == 0 {
 		return "", nil

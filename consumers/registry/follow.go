@@ -69,13 +69,13 @@ func (r *Registry) follow(ctx context.Context) error {
 		}
 		cursor = r.Cursor()
 	}
+	if cursor >= last { // a full disk keeps nobody from reading
+		r.reached()
+	}
 	if err := r.checkRoom(); err != nil {
 		return err
 	}
 	r.setFault(nil)
-	if cursor >= last {
-		r.reached()
-	}
 	r.pending, r.pendingBytes = nil, 0
 	err = r.events.Follow(ctx, cursor+1, func(seq uint64, e *logpb.RegistryEvent, caughtUp bool) error {
 		if err := r.take(seq, e, caughtUp || seq == last); err != nil {
@@ -103,6 +103,9 @@ func (r *Registry) reached() {
 
 // take gathers events and applies them when none is waiting or enough are.
 func (r *Registry) take(seq uint64, e *logpb.RegistryEvent, flush bool) error {
+	if n := len(r.pending); seq <= r.Cursor() || n > 0 && seq <= r.pending[n-1].seq {
+		return nil // handed out twice
+	}
 	r.pending = append(r.pending, followed{seq, e})
 	r.pendingBytes += proto.Size(e)
 	if !flush && len(r.pending) < maxBatchEvents && r.pendingBytes < maxBatchBytes {

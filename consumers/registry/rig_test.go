@@ -36,7 +36,9 @@ func open(t *testing.T, dir string, log Events, adjust ...func(*Registry)) *rig 
 	if err := r.Open(ctx); err != nil {
 		t.Fatalf("open: %v", err)
 	}
-	return &rig{Registry: r, t: t, log: out}
+	opened := &rig{Registry: r, t: t, log: out}
+	t.Cleanup(opened.stop)
+	return opened
 }
 
 // start is open and Run, caught up.
@@ -53,7 +55,6 @@ func (r *rig) run() {
 	c, r.cancel = context.WithCancel(ctx)
 	r.ended = make(chan error, 1)
 	go func() { r.ended <- r.Run(c) }()
-	r.t.Cleanup(r.stop)
 }
 
 // stop ends Run and closes; a second call does nothing.
@@ -160,3 +161,5 @@ func (l *lines) has(words string) bool {
 	defer l.mu.Unlock()
 	return strings.Contains(l.text.String(), words)
 }
+
+func cancelled() (context.Context, context.CancelFunc) { return context.WithCancel(ctx) }

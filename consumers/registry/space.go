@@ -25,7 +25,7 @@ func (r *Registry) room() error {
 	}
 	need := min(r.opt.Reserve, total/8)
 	if r.store != nil {
-		need += r.store.bytes() / 2
+		need += r.store.bytes()
 	}
 	if free < need {
 		return diskFull(r.opt.Dir, free, need)

@@ -1,8 +1,10 @@
 package registry
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"pvlog/schema"
 )
@@ -42,6 +44,9 @@ func (s *state) put(pv schema.PVName, h held) {
 	}
 	if old != nil {
 		s.counts[old.State]--
+		if s.counts[old.State] == 0 {
+			delete(s.counts, old.State)
+		}
 	}
 	if h.Info != nil {
 		s.counts[h.Info.State]++
@@ -78,6 +83,24 @@ func (s *state) names() []schema.PVName {
 	}
 	return s.sorted
 }
+
+// newerThan lists the PVs with events beyond a sequence, for people.
+func (s *state) newerThan(seq uint64) string {
+	var pvs []string
+	for pv, h := range s.records {
+		if h.Sequence > seq {
+			pvs = append(pvs, string(pv))
+		}
+	}
+	slices.Sort(pvs)
+	if n := len(pvs); n > maxListed {
+		return fmt.Sprintf("%s and %d more PVs", strings.Join(pvs[:maxListed], " "), n-maxListed)
+	}
+	return strings.Join(pvs, " ")
+}
+
+// maxListed PVs stand in one line of the program's log.
+const maxListed = 50
 
 // Get is what is known of a registered PV. The TypeInfo is shared: read only.
 func (r *Registry) Get(pv schema.PVName) (*schema.TypeInfo, bool) {

@@ -169,9 +169,10 @@ func (s *store) compact() error {
 	return err
 }
 
+// bytes is the size of the tables, as of the last minute.
 func (s *store) bytes() int64 {
-	tables, values := s.db.Size()
-	return tables + values
+	tables, _ := s.db.Size()
+	return tables
 }
 
 // badgerLog gives Badger's lines to slog; its information is our debugging.
