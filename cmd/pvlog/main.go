@@ -20,6 +20,7 @@ type commands struct {
 	Config  configCmd  `cmd:"" help:"Print the effective configuration as YAML with comments."`
 	Demo    demoCmd    `cmd:"" help:"Run a simulated IOC and an archiver, and watch samples flow."`
 	Ioc     iocCmd     `cmd:"" help:"Run a simulated IOC."`
+	Inspect inspectCmd `cmd:"" help:"Show what PB files hold and whether they are sound."`
 	Drops   dropsCmd   `cmd:"" help:"List samples that no partition could hold, with the reason."`
 	Decode  decodeCmd  `cmd:"" help:"Turn a message of the log from standard input into JSON (for nats --translate)."`
 	Bench   benchCmd   `cmd:"" help:"Measure this machine."`

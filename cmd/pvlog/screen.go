@@ -106,7 +106,11 @@ func row(cells ...any) string {
 }
 
 func pvRow(p appliance.PV) string {
-	return row(string(p.Name), p.Value, p.Alarm, p.Stored, p.Dropped, filepath.Base(p.Path), size(p.Bytes))
+	file := ""
+	if p.Path != "" {
+		file = filepath.Base(p.Path)
+	}
+	return row(string(p.Name), p.Value, p.Alarm, p.Stored, p.Dropped, file, size(p.Bytes))
 }
 
 func size(n int64) string {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/pprof"
 
 	"pvlog/cmd/pvlog/appliance"
 )
@@ -45,7 +47,10 @@ func set[T any](to, from *T) {
 	}
 }
 
-type serveCmd struct{ settings }
+type serveCmd struct {
+	settings
+	CPUProfile string `name:"cpu-profile" placeholder:"FILE" help:"Write a CPU profile of the whole run, for go tool pprof."`
+}
 
 // Run archives until a signal ends it.
 func (c *serveCmd) Run(ctx context.Context, log *slog.Logger) error {
@@ -53,7 +58,29 @@ func (c *serveCmd) Run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return appliance.New(config, log).Run(ctx)
+	stop, err := profile(c.CPUProfile)
+	if err != nil {
+		return err
+	}
+	return errors.Join(appliance.New(config, log).Run(ctx), stop())
+}
+
+// profile writes a CPU profile until it is stopped; "" writes none.
+func profile(path string) (stop func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("write the profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("profile: %w", err), f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 type configCmd struct{ settings }

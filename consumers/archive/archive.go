@@ -111,6 +111,9 @@ type Archive struct {
 	lastRound time.Time
 	roundTook time.Duration
 
+	folders     map[string]partition.Folder // read since foldersRead
+	foldersRead time.Time
+
 	mu     sync.RWMutex // guards the map; each pvFiles has its own lock
 	pvs    map[schema.PVName]*pvFiles
 	health Health // guarded by mu

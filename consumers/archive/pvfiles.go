@@ -42,23 +42,34 @@ type openFile struct {
 
 // unwritten is the samples of one PV and partition that are only in memory.
 type unwritten struct {
-	start int64
-	year  int
-	typ   schema.DBRType
-	lines []byte // escaped, each with its LF
-	refs  []ref
-	first uint64 // oldest sequence in SAMPLES that is needed to rebuild it
+	start       int64
+	year        int
+	typ         schema.DBRType
+	lines       []byte // escaped, each with its LF
+	refs        []ref
+	first       uint64      // oldest sequence in SAMPLES that is needed to rebuild it
+	begin, last schema.Time // of its samples
+	again       bool        // its first sample was redelivered
 }
 
-// ref says of a buffered line where it is and where it came from.
+// ref says where a buffered line stands and where it came from. There is one
+// for each sample that waits, so it is small.
 type ref struct {
-	offset   int // of the line in lines
-	at       schema.Time
-	position streams.Position
-	received time.Time
-	first    bool
-	again    bool // redelivered: its drop may have been published before
+	seq      uint64 // of the message in SAMPLES
+	logged   int64  // time of that message, Unix nanoseconds
+	received int64  // Unix nanoseconds
+	offset   uint32 // of the line in lines
+	index    uint16 // of the sample in its message
+	first    bool   // since the channel connected
+	again    bool   // redelivered: its drop may have been published before
 }
+
+// The bounds of a part, so that its refs can count: a fuller one gets a
+// sibling of the same partition.
+const (
+	partBytesMax = 1 << 30
+	indexMax     = 1<<16 - 1
+)
 
 // load reads the PV's newest time from disk, before its first sample s at the
 // given time is judged. Only the newest file can be torn: no round begins a
@@ -72,7 +83,7 @@ func (a *Archive) load(f *pvFiles, s schema.RawSample, at schema.Time, redeliver
 	if at.After(limit) {
 		from = schema.TimeOf(s.Received.Add(-s.DriftPast))
 	}
-	files, err := partition.List(a.opt.Store.Root, f.key, a.opt.Store.Granularity)
+	files, err := a.list(f.key)
 	if err != nil {
 		return fmt.Errorf("list partitions of %s: %w", f.pv, err)
 	}
@@ -88,6 +99,33 @@ func (a *Archive) load(f *pvFiles, s schema.RawSample, at schema.Time, redeliver
 	f.loaded = true
 	return nil
 }
+
+// folderTime is how long a folder's listing serves: long enough for a start
+// that loads 100,000 PVs of one folder, short enough to give the memory back.
+const folderTime = 10 * time.Second
+
+// list finds a PV's partitions in the listing of its folder, which was read
+// lately. What this archive made since then belongs to PVs that are loaded
+// already; whoever unloads one calls forgetFolders.
+func (a *Archive) list(key string) ([]partition.File, error) {
+	if now := time.Now(); now.Sub(a.foldersRead) > folderTime {
+		a.forgetFolders()
+		a.foldersRead = now
+	}
+	dir := partition.FolderOf(a.opt.Store.Root, key)
+	folder, ok := a.folders[dir]
+	if !ok {
+		var err error
+		if folder, err = partition.ReadFolder(a.opt.Store.Root, key); err != nil {
+			return nil, err
+		}
+		a.folders[dir] = folder
+	}
+	return folder.List(key, a.opt.Store.Granularity)
+}
+
+// forgetFolders makes the next list read the disk.
+func (a *Archive) forgetFolders() { a.folders = map[string]partition.Folder{} }
 
 // loadFile takes the last time of one file as the PV's floor and reports
 // whether it could: not from an empty file, nor from one whose last time lies
@@ -169,10 +207,17 @@ func (a *Archive) lookup(f *pvFiles, at schema.Time) (schema.Event, bool, error)
 
 // find gives the unescaped event of an instant.
 func (p *unwritten) find(at schema.Time) ([]byte, bool) {
-	for i, r := range p.refs {
-		if r.at == at {
-			event, err := partition.AppendUnescaped(nil, p.line(i))
-			return event, err == nil
+	if p.begin.After(at) || at.After(p.last) {
+		return nil, false
+	}
+	var event []byte
+	for i := range p.refs {
+		var err error
+		if event, err = partition.AppendUnescaped(event[:0], p.line(i)); err != nil {
+			continue
+		}
+		if e, err := schema.ScanEvent(event); err == nil && e.Time(p.year) == at {
+			return event, true
 		}
 	}
 	return nil, false
@@ -180,7 +225,7 @@ func (p *unwritten) find(at schema.Time) ([]byte, bool) {
 
 // line is the escaped bytes of the i-th sample without its LF.
 func (p *unwritten) line(i int) []byte {
-	end := len(p.lines)
+	end := uint32(len(p.lines))
 	if i+1 < len(p.refs) {
 		end = p.refs[i+1].offset
 	}
@@ -196,30 +241,32 @@ func (f *pvFiles) keep(g partition.Granularity, s schema.RawSample, at schema.Ti
 		f.pending = nil
 	}
 	fresh := len(f.parts) == 0
-	p := f.part(g.Start(at), s, m.First)
+	p := f.part(g.Start(at), s, at, m)
 	before := len(p.lines)
 	p.lines = partition.AppendLine(p.lines, event)
 	p.refs = append(p.refs, ref{
-		offset: before, at: at, received: s.Received, first: s.First,
-		position: streams.Position{Seq: m.Seq, Index: index, Time: m.Time},
-		again:    m.Redelivered,
+		seq: m.Seq, index: uint16(min(index, indexMax)), logged: m.Time.UnixNano(),
+		offset: uint32(before), received: s.Received.UnixNano(), first: s.First, again: m.Redelivered,
 	})
+	p.last = at
 	f.last, f.hasLast = at, true
 	return len(p.lines) - before, fresh
 }
 
 // part is the buffer of a partition, made if need be. Kept samples ascend, so
 // it is the last one or a new one behind it.
-func (f *pvFiles) part(start int64, s schema.RawSample, first uint64) *unwritten {
-	if n := len(f.parts); n > 0 && f.parts[n-1].start == start && f.parts[n-1].typ == s.Type {
-		return f.parts[n-1]
+func (f *pvFiles) part(start int64, s schema.RawSample, at schema.Time, m streams.Message) *unwritten {
+	if n := len(f.parts); n > 0 {
+		if p := f.parts[n-1]; p.start == start && p.typ == s.Type && len(p.lines) < partBytesMax {
+			return p
+		}
 	}
 	p := f.spare
 	if p == nil {
 		p = &unwritten{}
 	}
 	f.spare = nil
-	*p = unwritten{start: start, year: s.Year, typ: s.Type, first: first, lines: p.lines[:0], refs: p.refs[:0]}
+	*p = unwritten{start: start, year: s.Year, typ: s.Type, first: m.First, begin: at, again: m.Redelivered, lines: p.lines[:0], refs: p.refs[:0]}
 	f.parts = append(f.parts, p)
 	return p
 }
@@ -229,9 +276,10 @@ func (f *pvFiles) part(start int64, s schema.RawSample, first uint64) *unwritten
 func (p *unwritten) drop(pv schema.PVName, i int, reason filter.Reason, cause error) streams.Drop {
 	event, err := partition.AppendUnescaped(nil, p.line(i))
 	r := p.refs[i]
-	d := streams.Drop{Reason: string(reason), Detail: cause.Error(), PV: pv, Position: r.position, Redelivered: r.again}
+	d := streams.Drop{Reason: string(reason), Detail: cause.Error(), PV: pv, Redelivered: r.again,
+		Position: streams.Position{Seq: r.seq, Index: int(r.index), Time: time.Unix(0, r.logged)}}
 	if err == nil {
-		d.Sample = &schema.RawSample{Type: p.typ, Registered: p.typ, Year: p.year, Received: r.received, First: r.first, Event: event}
+		d.Sample = &schema.RawSample{Type: p.typ, Registered: p.typ, Year: p.year, Received: time.Unix(0, r.received), First: r.first, Event: event}
 	}
 	return d
 }

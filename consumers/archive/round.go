@@ -125,7 +125,7 @@ func (a *Archive) appendPart(f *pvFiles, p *unwritten) (int64, []string, error) 
 func (a *Archive) openPart(f *pvFiles, p *unwritten) error {
 	path := partition.Path(a.opt.Store.Root, f.key, a.opt.Store.Granularity, p.start)
 	if f.file.path != path {
-		tail, err := a.tail(f, path, p.refs[0].at, p.refs[0].again)
+		tail, err := a.tail(f, path, p.begin, p.again)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -137,8 +137,8 @@ func (a *Archive) openPart(f *pvFiles, p *unwritten) error {
 		return nil
 	case f.file.typ != p.typ:
 		return fmt.Errorf("the file holds %v, the samples are %v: change the PV's type or move the file aside", f.file.typ, p.typ)
-	case !f.file.last.IsZero() && !p.refs[0].at.After(f.file.last):
-		return fmt.Errorf("the file ends at %v, the samples begin at %v: a time in the future stands in it", f.file.last, p.refs[0].at)
+	case !f.file.last.IsZero() && !p.begin.After(f.file.last):
+		return fmt.Errorf("the file ends at %v, the samples begin at %v: a time in the future stands in it", f.file.last, p.begin)
 	}
 	return nil
 }
@@ -153,6 +153,7 @@ func (a *Archive) rejectPart(f *pvFiles, p *unwritten, cause error) {
 	f.status.Dropped += uint64(len(p.refs))
 	a.forget(f, p)
 	f.loaded, f.hasLast, f.file = false, false, openFile{}
+	a.forgetFolders()
 }
 
 // makeDurable syncs what the round wrote and, if samples were dropped since
@@ -183,7 +184,7 @@ func (a *Archive) commit(appends []written) {
 	for _, w := range appends {
 		w.f.mu.Lock()
 		w.f.file.length, w.f.file.tried = w.length, false
-		w.f.file.last = w.part.refs[len(w.part.refs)-1].at
+		w.f.file.last = w.part.last
 		a.metrics.stored.Add(float64(len(w.part.refs)))
 		w.f.status.Stored += uint64(len(w.part.refs))
 		a.forget(w.f, w.part)

@@ -48,6 +48,7 @@ func (a *Archive) take(ctx context.Context, m streams.Message) bool {
 // fault of the store: what the files hold must be known to judge.
 func (a *Archive) takeSample(m streams.Message, i int) error {
 	s := m.Samples[i]
+	a.metrics.received.Inc()
 	event, err := schema.ScanEvent(s.Event)
 	if err != nil {
 		a.reject(m, i, &s, filter.Damaged, err.Error())

@@ -34,21 +34,46 @@ type File struct {
 // granularity and things that are not files are skipped; a folder that is not
 // there holds none.
 func List(root, chunkKey string, g Granularity) ([]File, error) {
-	dir, prefix := filepath.Split(filepath.Join(root, filepath.FromSlash(chunkKey)))
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	folder, err := ReadFolder(root, chunkKey)
 	if err != nil {
-		return nil, fmt.Errorf("list partitions: %w", err)
+		return nil, err
 	}
-	first, _ := slices.BinarySearchFunc(entries, prefix, func(e os.DirEntry, p string) int { return strings.Compare(e.Name(), p) })
+	return folder.List(chunkKey, g)
+}
+
+// Folder is what stood in a folder of a store when it was read. It finds the
+// partitions of many PVs with one read: there may be 100,000 PVs in a folder.
+type Folder struct {
+	dir     string
+	entries []os.DirEntry // by name
+}
+
+// FolderOf is the folder that holds a PV's partitions.
+func FolderOf(root, chunkKey string) string {
+	return filepath.Dir(filepath.Join(root, filepath.FromSlash(chunkKey)))
+}
+
+// ReadFolder reads the folder that holds a PV's partitions; one that is not
+// there is empty.
+func ReadFolder(root, chunkKey string) (Folder, error) {
+	dir := FolderOf(root, chunkKey)
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Folder{}, fmt.Errorf("list partitions: %w", err)
+	}
+	return Folder{dir: dir, entries: entries}, nil
+}
+
+// List is [List] for a PV whose partitions are in this folder.
+func (f Folder) List(chunkKey string, g Granularity) ([]File, error) {
+	prefix := chunkKey[strings.LastIndexByte(chunkKey, '/')+1:]
+	first, _ := slices.BinarySearchFunc(f.entries, prefix, func(e os.DirEntry, p string) int { return strings.Compare(e.Name(), p) })
 	var files []File
-	for _, e := range entries[first:] {
+	for _, e := range f.entries[first:] {
 		if !strings.HasPrefix(e.Name(), prefix) {
 			break
 		}
-		file, ok, err := listed(dir, e, prefix, g)
+		file, ok, err := listed(f.dir, e, prefix, g)
 		if err != nil {
 			return nil, err
 		}

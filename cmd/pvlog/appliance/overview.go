@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"pvlog/consumers/archive"
 	"pvlog/consumers/partition"
@@ -113,12 +114,18 @@ func shorten(value any) string {
 			return fmt.Sprint(v[0])
 		}
 		return array(v)
+	case float64:
+		return fmt.Sprintf("%.8g", v)
 	case string:
 		return fmt.Sprintf("%q", v)
 	}
-	return fmt.Sprintf("%.8v", value)
+	return fmt.Sprint(value)
 }
 
 func array[T any](v []T) string {
-	return fmt.Sprintf("[%d] %.6v", len(v), v[:min(3, len(v))])
+	text := strings.Trim(fmt.Sprintf("%.6v", v[:min(3, len(v))]), "[]")
+	if len(v) > 3 {
+		text += " ..."
+	}
+	return fmt.Sprintf("[%d] %s", len(v), text)
 }
