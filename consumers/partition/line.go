@@ -8,7 +8,7 @@ import (
 )
 
 // Line is one sample of a file. Its slices are good until the reader's next
-// call.
+// call or Close.
 type Line struct {
 	Time   schema.Time
 	Event  []byte // EPICSEvent message

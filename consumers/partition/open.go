@@ -32,7 +32,7 @@ func openFile(path string) (*partitionFile, error) {
 	}
 	p := &partitionFile{file: file, path: path, scan: newScanner(file)}
 	if err := p.readHeader(); err != nil && !errors.Is(err, io.EOF) {
-		return nil, errors.Join(err, file.Close())
+		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
 }
@@ -101,6 +101,12 @@ func (p *partitionFile) size() (int64, error) {
 	return info.Size(), nil
 }
 
+// close closes the file and gives the buffer back.
+func (p *partitionFile) close() error {
+	p.scan.release()
+	return p.file.Close()
+}
+
 // Reader reads a partition from its begin or from an instant on. It sees what
 // is appended while it reads. It is for one goroutine.
 type Reader struct {
@@ -118,7 +124,7 @@ func Open(path string) (*Reader, error) {
 		return nil, err
 	}
 	if p.body == 0 {
-		return nil, errors.Join(fmt.Errorf("open partition %s: %w", path, errNoHeader), p.file.Close())
+		return nil, errors.Join(fmt.Errorf("open partition %s: %w", path, errNoHeader), p.close())
 	}
 	return &Reader{p: p}, nil
 }
@@ -158,5 +164,5 @@ func (r *Reader) Seek(at schema.Time) error {
 	return nil
 }
 
-// Close closes the file.
-func (r *Reader) Close() error { return r.p.file.Close() }
+// Close closes the file. The slices of lines are void then.
+func (r *Reader) Close() error { return r.p.close() }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // Bounds of the scanner's buffer. A line longer than lineMax is not read into
@@ -12,8 +13,13 @@ import (
 // servers are set up to send.
 const (
 	bufferSize = 32 << 10
+	firstRead  = 4 << 10 // bytes read after a jump: a search needs only a line
 	lineMax    = 256 << 20
 )
+
+// buffers are those of files that were closed: a lookup reads little and would
+// spend more on a new buffer than on the file.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // errLong says that a line is longer than lineMax.
 var errLong = fmt.Errorf("%w: it has no end within %d MiB", ErrLine, lineMax>>20)
@@ -26,6 +32,9 @@ type scanner struct {
 	buf []byte // the file's bytes from off on
 	off int64  // in the file, of buf[0]
 	pos int    // in buf, of the next line
+	few int    // bytes that the next read takes, 0 for as many as there is room for
+
+	pooled *[bufferSize]byte // the first buffer
 }
 
 func newScanner(r io.ReaderAt) scanner { return scanner{r: r, max: lineMax} }
@@ -39,7 +48,13 @@ func (s *scanner) seek(off int64) {
 		s.pos = int(off - s.off)
 		return
 	}
-	s.buf, s.off, s.pos = s.buf[:0], off, 0
+	s.jump(off)
+}
+
+// jump is seek that reads anew, so that what follows the offset is buffered
+// together.
+func (s *scanner) jump(off int64) {
+	s.buf, s.off, s.pos, s.few = s.buf[:0], off, 0, firstRead
 }
 
 // next gives the next line without its LF, good until the next call. It is
@@ -105,12 +120,17 @@ func (s *scanner) fill() error {
 	rest := copy(s.buf, s.buf[s.pos:])
 	s.off, s.pos, s.buf = s.off+int64(s.pos), 0, s.buf[:rest]
 	if s.buf == nil {
-		s.buf = make([]byte, 0, bufferSize)
+		s.pooled = buffers.Get().(*[bufferSize]byte)
+		s.buf = s.pooled[:0]
 	}
 	if len(s.buf) == cap(s.buf) {
 		s.buf = append(make([]byte, 0, 2*cap(s.buf)), s.buf...)
 	}
-	n, err := s.r.ReadAt(s.buf[rest:cap(s.buf)], s.off+int64(rest))
+	end := cap(s.buf)
+	if s.few > 0 {
+		end, s.few = min(end, rest+s.few), 0
+	}
+	n, err := s.r.ReadAt(s.buf[rest:end], s.off+int64(rest))
 	s.buf = s.buf[:rest+n]
 	if n > 0 {
 		return nil // an error comes again if it lasts
@@ -119,4 +139,12 @@ func (s *scanner) fill() error {
 		err = io.ErrNoProgress
 	}
 	return err
+}
+
+// release gives the buffer back; lines that were given are void.
+func (s *scanner) release() {
+	if s.pooled != nil {
+		buffers.Put(s.pooled)
+	}
+	s.buf, s.pooled = nil, nil
 }

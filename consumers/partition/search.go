@@ -3,13 +3,19 @@ package partition
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 
 	"pvlog/schema"
 )
 
-// linearSpan is the distance below which reading on is cheaper than halving.
-const linearSpan = 8 << 10
+// Distances below which the rest is read at once and halved in memory, and
+// below which reading on is cheaper than halving.
+const (
+	memorySpan = firstRead
+	linearSpan = 128
+)
 
 // search gives the offset of the last line at or before an instant, else of the
 // first line. It halves the bytes of the file and finds a line's begin behind
@@ -54,7 +60,14 @@ type halving struct {
 // narrow halves until the rest is quickly read; false if it met a line that is
 // out of order.
 func (s *halving) narrow() (ordered bool, err error) {
-	for s.high-s.low > linearSpan {
+	for inMemory := false; s.high-s.low > linearSpan; {
+		if !inMemory && s.high-s.low <= memorySpan {
+			s.p.scan.jump(s.low)
+			if _, err := s.p.scan.next(); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errLong) {
+				return false, fmt.Errorf("read partition %s at byte %d: %w", s.p.path, s.low, err)
+			}
+			inMemory = true
+		}
 		middle := s.low + (s.high-s.low)/2
 		line, ok, err := s.p.lineFrom(middle, s.high)
 		if err != nil {
@@ -80,8 +93,11 @@ func (s *halving) narrow() (ordered bool, err error) {
 func (p *partitionFile) lineFrom(from, limit int64) (Line, bool, error) {
 	p.scan.seek(from - 1)
 	ok, err := p.scan.resync(limit)
-	if !ok || err != nil {
-		return Line{}, false, err
+	if err != nil {
+		return Line{}, false, fmt.Errorf("read partition %s at byte %d: %w", p.path, from, err)
+	}
+	if !ok {
+		return Line{}, false, nil
 	}
 	return p.good(limit)
 }
@@ -120,7 +136,7 @@ func Find(path string, at schema.Time) (event []byte, found bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	defer func() { err = errors.Join(err, p.file.Close()) }()
+	defer func() { err = errors.Join(err, p.close()) }()
 	if p.body == 0 {
 		return nil, false, nil
 	}
@@ -145,7 +161,7 @@ func lastIn(path string, at schema.Time) (header Header, line Line, ok bool, err
 	if err != nil {
 		return Header{}, Line{}, false, err
 	}
-	defer func() { err = errors.Join(err, p.file.Close()) }()
+	defer func() { err = errors.Join(err, p.close()) }()
 	if p.body == 0 {
 		return Header{}, Line{}, false, nil
 	}

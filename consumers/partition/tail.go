@@ -28,7 +28,7 @@ func ReadTail(path string) (tail Tail, err error) {
 	if err != nil {
 		return Tail{}, err
 	}
-	defer func() { err = errors.Join(err, p.file.Close()) }()
+	defer func() { err = errors.Join(err, p.close()) }()
 	size, err := p.size()
 	if err != nil {
 		return Tail{}, err
@@ -45,7 +45,9 @@ func ReadTail(path string) (tail Tail, err error) {
 
 // readBack finds the last good line between the header and size.
 func (p *partitionFile) readBack(tail *Tail, size int64) error {
-	back := backscan{r: p.file, body: p.body}
+	window := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(window)
+	back := backscan{r: p.file, body: p.body, window: window[:]}
 	end, err := back.newlineBefore(size)
 	if err != nil {
 		return fmt.Errorf("read the end of partition %s: %w", p.path, err)
@@ -89,10 +91,11 @@ func (p *partitionFile) lineAt(back *backscan, begin, end int64) (Line, bool, er
 
 // backscan finds LFs from the end of a file to its begin.
 type backscan struct {
-	r    io.ReaderAt
-	body int64 // offset of the first line: the byte before it is an LF
-	buf  []byte
-	off  int64 // in the file, of buf[0]
+	r      io.ReaderAt
+	body   int64  // offset of the first line: the byte before it is an LF
+	window []byte // memory for buf
+	buf    []byte
+	off    int64 // in the file, of buf[0]
 }
 
 // newlineBefore is the offset of the last LF below a limit; body - 1 is one.
@@ -113,11 +116,8 @@ func (b *backscan) newlineBefore(limit int64) (int64, error) {
 
 // load buffers what ends at limit.
 func (b *backscan) load(limit int64) error {
-	begin := max(b.body, limit-bufferSize)
-	if b.buf == nil {
-		b.buf = make([]byte, bufferSize)
-	}
-	b.buf, b.off = b.buf[:limit-begin], begin
+	begin := max(b.body, limit-int64(len(b.window)))
+	b.buf, b.off = b.window[:limit-begin], begin
 	n, err := b.r.ReadAt(b.buf, begin)
 	if n == len(b.buf) {
 		return nil
@@ -141,7 +141,7 @@ func CheckFrom(path string, from schema.Time) (tail Tail, err error) {
 	if err != nil {
 		return Tail{}, err
 	}
-	defer func() { err = errors.Join(err, p.file.Close()) }()
+	defer func() { err = errors.Join(err, p.close()) }()
 	size, err := p.size()
 	if err != nil {
 		return Tail{}, err
