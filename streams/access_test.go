@@ -270,3 +270,7 @@ func TestOurPasswordIsNeeded(t *testing.T) {
 		}
 	}
 }
+
+func visitorConsumer() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, InactiveThreshold: time.Minute}
+}

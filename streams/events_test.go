@@ -1,0 +1,202 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pvlog/schema"
+	"pvlog/schema/logpb"
+)
+
+func event(pv schema.PVName, actor string) *logpb.RegistryEvent {
+	return &logpb.RegistryEvent{Version: 1, Pv: string(pv), Actor: actor, What: &logpb.RegistryEvent_Paused{Paused: &logpb.PVPaused{}}}
+}
+
+func TestOneOfTwoRacingCommandsWins(t *testing.T) {
+	l := openLog(t, Options{})
+	e := l.Events()
+	seqs, err := e.Append(t.Context(), Proposal{Event: event("A:B", "first")})
+	if err != nil || len(seqs) != 1 {
+		t.Fatalf("%v, %v", seqs, err)
+	}
+	for name, proposals := range map[string][]Proposal{
+		"one":        {{Event: event("A:B", "late"), Expect: 0}},
+		"in a batch": {{Event: event("X:Y", "ok")}, {Event: event("A:B", "late"), Expect: 7}, {Event: event("Z", "ok")}},
+	} {
+		seqs, err := e.Append(t.Context(), proposals...)
+		if !errors.Is(err, ErrConflict) || len(seqs) != 0 || !strings.Contains(err.Error(), "A:B") {
+			t.Errorf("%s: %v, %v", name, seqs, err)
+		}
+	}
+	if last, err := e.Last(t.Context()); last != 1 || err != nil {
+		t.Errorf("a refused batch left something: last is %d, %v", last, err)
+	}
+	if seqs, err := e.Append(t.Context(), Proposal{Event: event("A:B", "second"), Expect: 1}); err != nil || seqs[0] != 2 {
+		t.Errorf("%v, %v", seqs, err)
+	}
+}
+
+// TestManyEventsGoInBatches appends more than one atomic batch can hold and
+// follows them, with others coming while it follows.
+func TestManyEventsGoInBatches(t *testing.T) {
+	const n = 2500
+	l := openLog(t, Options{})
+	var proposals []Proposal
+	for i := range n {
+		proposals = append(proposals, Proposal{Event: event(pvName(i), "bulk")})
+	}
+	seqs, err := l.Events().Append(t.Context(), proposals...)
+	if err != nil || len(seqs) != n {
+		t.Fatalf("%d sequences, %v", len(seqs), err)
+	}
+	for i, seq := range seqs {
+		if seq != uint64(i+1) {
+			t.Fatalf("event %d has sequence %d", i, seq)
+		}
+	}
+	end := errors.New("end")
+	next := uint64(1)
+	caught := 0
+	err = l.Events().Follow(t.Context(), 0, func(seq uint64, e *logpb.RegistryEvent, caughtUp bool) error {
+		if seq != next {
+			return fmt.Errorf("sequence %d came, %d was to come", seq, next)
+		}
+		if want := string(pvName(int(seq - 1))); seq <= n && e.GetPv() != want {
+			return fmt.Errorf("event %d is of %s", seq, e.GetPv())
+		}
+		if caughtUp != (seq >= n) {
+			return fmt.Errorf("event %d: caught up %v", seq, caughtUp)
+		}
+		next++
+		if caughtUp {
+			caught++
+		}
+		if seq == n+2 {
+			return end
+		}
+		if seq >= n {
+			if _, err := l.Events().Append(t.Context(), Proposal{Event: event("late", "x"), Expect: (seq - n) * seq}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, end) || caught != 3 {
+		t.Errorf("followed to %d, caught up %d times: %v", next-1, caught, err)
+	}
+}
+
+func TestAGroupThatFailsKeepsThoseBeforeIt(t *testing.T) {
+	l := openLog(t, Options{})
+	var proposals []Proposal
+	for i := range atomicMessages + 10 {
+		proposals = append(proposals, Proposal{Event: event(pvName(i), "bulk")})
+	}
+	proposals[atomicMessages+5].Expect = 99
+	seqs, err := l.Events().Append(t.Context(), proposals...)
+	if !errors.Is(err, ErrConflict) || len(seqs) != atomicMessages {
+		t.Errorf("%d sequences, %v", len(seqs), err)
+	}
+	if last, _ := l.Events().Last(t.Context()); last != atomicMessages {
+		t.Errorf("last is %d", last)
+	}
+}
+
+func TestFollowEndsWithItsContext(t *testing.T) {
+	l := openLog(t, Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	seen := make(chan uint64, 1)
+	go func() {
+		done <- l.Events().Follow(ctx, 2, func(seq uint64, _ *logpb.RegistryEvent, _ bool) error {
+			seen <- seq
+			return nil
+		})
+	}()
+	for i := range 2 {
+		if _, err := l.Events().Append(t.Context(), Proposal{Event: event(pvName(i), "x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seq := <-seen; seq != 2 {
+		t.Errorf("followed %d first, asked for 2", seq)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("follow ended with %v", err)
+	}
+}
+
+// TestFollowSurvivesARestartOfTheServer goes on where it was.
+func TestFollowSurvivesARestartOfTheServer(t *testing.T) {
+	l := openLog(t, Options{})
+	end := errors.New("end")
+	seen := make(chan uint64, 10)
+	done := make(chan error, 1)
+	go func() {
+		done <- l.Events().Follow(context.Background(), 1, func(seq uint64, _ *logpb.RegistryEvent, _ bool) error {
+			seen <- seq
+			if seq == 3 {
+				return end
+			}
+			return nil
+		})
+	}()
+	for i := range 3 {
+		if _, err := l.Events().Append(t.Context(), Proposal{Event: event(pvName(i), "x")}); err != nil {
+			t.Fatal(err)
+		}
+		if seq := <-seen; seq != uint64(i+1) {
+			t.Fatalf("followed %d, want %d", seq, i+1)
+		}
+		if i < 2 {
+			l.restart(t.Context())
+		}
+	}
+	if err := <-done; !errors.Is(err, end) {
+		t.Error(err)
+	}
+}
+
+// TestForeignMessagesOfTheRegistryArePassedOver: every sequence is seen, and
+// what is no event of its PV changes nothing.
+func TestForeignMessagesOfTheRegistryArePassedOver(t *testing.T) {
+	l := openLog(t, Options{})
+	publish(t, l, outgoing{subject: "registry.A", data: []byte("\xff\xffgarbage")})
+	if _, err := l.Events().Append(t.Context(), Proposal{Event: event("A", "x"), Expect: 1}); err != nil {
+		t.Fatal(err)
+	}
+	end := errors.New("end")
+	var pvs []string
+	err := l.Events().Follow(t.Context(), 1, func(seq uint64, e *logpb.RegistryEvent, caughtUp bool) error {
+		pvs = append(pvs, e.GetPv())
+		if caughtUp {
+			return end
+		}
+		return nil
+	})
+	if !errors.Is(err, end) || len(pvs) != 2 || pvs[0] != "" || pvs[1] != "A" {
+		t.Errorf("%q, %v", pvs, err)
+	}
+}
+
+func TestTheRegistryCannotBePurged(t *testing.T) {
+	l := openLog(t, Options{})
+	if _, err := l.Events().Append(t.Context(), Proposal{Event: event("A", "x")}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := s.js.Stream(t.Context(), RegistryStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stream.Purge(t.Context()) == nil || stream.DeleteMsg(t.Context(), 1) == nil {
+		t.Error("the registry's history could be removed")
+	}
+}
