@@ -113,11 +113,11 @@ func (s *SearchSchedule) Add(now time.Time, cid uint32, name string, group uint6
 	heap.Push(&s.queue, e)
 	if group != 0 {
 		e.period = lostRetry / 2
-		if s.groups[group] == nil {
-			s.groups[group] = map[uint32]*searched{}
-		}
-		s.groups[group][cid] = e
 	}
+	if s.groups[group] == nil {
+		s.groups[group] = map[uint32]*searched{}
+	}
+	s.groups[group][cid] = e
 	return nil
 }
 
@@ -129,11 +129,9 @@ func (s *SearchSchedule) Remove(cid uint32) bool {
 	}
 	delete(s.names, cid)
 	heap.Remove(&s.queue, e.index)
-	if group := s.groups[e.group]; group != nil {
-		delete(group, cid)
-		if len(group) == 0 {
-			delete(s.groups, e.group)
-		}
+	delete(s.groups[e.group], cid)
+	if len(s.groups[e.group]) == 0 {
+		delete(s.groups, e.group)
 	}
 	return true
 }
@@ -148,8 +146,9 @@ func (s *SearchSchedule) Answered(cid uint32) bool {
 	return true
 }
 
-// Boost begins anew, within a second, with the names of a group: one of them
-// was found, so its server is back.
+// Boost searches, within a second, the names of a group: one of them was
+// found, so its server is back. They begin anew, but for group 0: names that
+// no server had yet get one more try.
 func (s *SearchSchedule) Boost(now time.Time, group uint64) {
 	spread := min(float64(time.Second), float64(len(s.groups[group]))*boostSpacing)
 	for _, e := range s.groups[group] {
@@ -157,7 +156,9 @@ func (s *SearchSchedule) Boost(now time.Time, group uint64) {
 		if e.period <= s.options.FirstRetry || e.due.Before(due) {
 			continue
 		}
-		e.period, e.due = s.options.FirstRetry, due
+		if e.due = due; group != 0 {
+			e.period = s.options.FirstRetry
+		}
 		heap.Fix(&s.queue, e.index)
 	}
 }

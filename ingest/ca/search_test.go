@@ -167,6 +167,29 @@ func TestSearchBoostsTheNamesOfAServerThatIsBack(t *testing.T) {
 	}
 }
 
+// TestSearchTriesUnknownNamesAtANewServer once: they may be anywhere.
+func TestSearchTriesUnknownNamesAtANewServer(t *testing.T) {
+	s := NewSearchSchedule(SearchOptions{})
+	for cid := range uint32(50) {
+		if err := s.Add(start, cid, fmt.Sprintf("A:%d", cid), 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := simulate(t, s, start, time.Minute, func(time.Time, map[uint32]string) {})
+	s.Boost(now, 0)
+	tries := map[uint32]int{}
+	simulate(t, s, now, time.Second, func(_ time.Time, names map[uint32]string) {
+		for cid := range names {
+			tries[cid]++
+		}
+	})
+	for cid := range uint32(50) {
+		if tries[cid] != 1 {
+			t.Errorf("name %d was searched %d times", cid, tries[cid])
+		}
+	}
+}
+
 func TestSearchRefusesNamesThatNoDatagramCarries(t *testing.T) {
 	s := NewSearchSchedule(SearchOptions{})
 	longest := make([]byte, MaxSearchName+1)

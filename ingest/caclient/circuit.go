@@ -61,7 +61,7 @@ func (c *circuit) run() {
 }
 
 func (c *circuit) serve(ctx context.Context) error {
-	dialer := net.Dialer{Timeout: min(dialTimeout, c.client.options.ConnTimeout)}
+	dialer := net.Dialer{Timeout: dialTimeout}
 	conn, err := dialer.DialContext(ctx, "tcp4", c.addr.String())
 	if err != nil {
 		c.client.metrics.dialFailures.Inc()

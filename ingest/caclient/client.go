@@ -63,6 +63,7 @@ type Client struct {
 	circuits map[netip.AddrPort]*circuit
 	schedule *ca.SearchSchedule
 	nextCID  uint32
+	boosted  time.Time // when all unknown names were last tried for a new server
 	places   destinations
 	redial   map[netip.AddrPort]time.Time // of name servers: not before
 }
@@ -169,10 +170,24 @@ func (c *Client) circuit(addr netip.AddrPort, minor uint16) *circuit {
 	circ := newCircuit(c, addr, minor)
 	c.circuits[addr] = circ
 	c.wg.Go(circ.run)
-	// The names that this server had may be back with it.
-	c.schedule.Boost(time.Now(), groupOf(addr))
-	c.wakeSearch()
+	c.boost(addr)
 	return circ
+}
+
+// boostEvery bounds how often a new server makes all unknown names be tried:
+// after a power cut hundreds of IOCs start together.
+const boostEvery = 5 * time.Second
+
+// boost searches the names that may be back with a server, or new with it. mu
+// is held.
+func (c *Client) boost(addr netip.AddrPort) {
+	now := time.Now()
+	c.schedule.Boost(now, groupOf(addr))
+	if now.Sub(c.boosted) > boostEvery {
+		c.boosted = now
+		c.schedule.Boost(now, 0)
+	}
+	c.wakeSearch()
 }
 
 // wakeSearch makes the search loop look at the schedule again.

@@ -306,28 +306,21 @@ func TestRefusedAndEndedChannelsAreSearchedAgain(t *testing.T) {
 // TestServerThatDoesNotReadIsLeft: its window closes, the writer gives up.
 func TestServerThatDoesNotReadIsLeft(t *testing.T) {
 	t.Parallel()
-	udp := newServer(t, nil)
-	deaf, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer deaf.Close()
-	client := run(t, caclient.Options{ConnTimeout: 300 * time.Millisecond}, udp.addr())
+	s := newServer(t, all)
+	s.deaf.Store(true)
+	client := run(t, caclient.Options{ConnTimeout: time.Second}, s.addr())
 	r := newRecorder()
 	r.silent = true
 	ch := client.Open("A", r)
-	f := udp.find("A")
-	udp.udp.WriteToUDP(ca.AppendSearchReply(nil, f.cid, uint16(deaf.Addr().(*net.TCPAddr).Port), ca.AddressOfSender), f.from)
-	conn, err := deaf.Accept()
-	if err != nil {
+	f := s.find("A")
+	c := take(t, s.conns, "circuit")
+	if err := c.Conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	conn.(*net.TCPConn).SetReadBuffer(4096)
-	conn.Write(append(greeting(), claimed(f.cid, 1, ca.DBRDouble, 1)...))
+	c.send(append(greeting(), claimed(f.cid, 1, ca.DBRDouble, 1)...))
 	take(t, r.connected, "connection")
 	answers := make(chan error, 1_000_000)
-	for range 1_000_000 {
+	for range cap(answers) {
 		ch.GetAsync(ca.DBRDouble, 1, func(_ caclient.Update, err error) { answers <- err })
 	}
 	take(t, r.disconnected, "disconnection")
