@@ -9,6 +9,10 @@ import (
 	"pvlog/schema"
 )
 
+// ErrNoValue says that a channel with one element at most sent none: a
+// waveform of NELM 1 that is empty does so, and no scalar sample can say it.
+var ErrNoValue = fmt.Errorf("%w: a scalar without a value", ErrMalformed)
+
 // Stamp is what a TIME payload says beside its value.
 type Stamp struct {
 	Time     schema.Time    // as sent: nanoseconds may be illegal, 1990-01-01 is a record that never processed
@@ -32,7 +36,7 @@ func SampleType(native DBR, waveform bool) schema.DBRType {
 // EPICSEvent message without fields, which it appends to dst. Whether the
 // value is a waveform is the caller's knowledge from CREATE_CHAN and never
 // follows this update's count: a waveform of no or one element stays one. A
-// scalar takes the first element.
+// scalar takes the first element, and none is [ErrNoValue].
 //
 // Strings end at their first NUL or after 40 bytes. On error, which is
 // [ErrMalformed], dst is returned as it was. With room in dst, scalars and
@@ -45,7 +49,7 @@ func DecodeTime(dst []byte, d DBR, count uint32, waveform bool, payload []byte) 
 		return dst, Stamp{}, err
 	}
 	if count == 0 && !waveform {
-		return dst, Stamp{}, fmt.Errorf("%w: %v of a scalar without a value", ErrMalformed, d)
+		return dst, Stamp{}, fmt.Errorf("%v: %w", d, ErrNoValue)
 	}
 	seconds := binary.BigEndian.Uint32(payload[4:])
 	year, start := yearOf(seconds)

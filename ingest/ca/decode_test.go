@@ -177,6 +177,16 @@ func TestDecodeTimeRefusesWhatCannotBe(t *testing.T) {
 	}
 }
 
+func TestDecodeTimeTellsAnEmptyScalarFromDamage(t *testing.T) {
+	payload, _ := encodeTime(t, DBRTimeDouble, []float64{})
+	if _, _, err := DecodeTime(nil, DBRTimeDouble, 0, false, payload); !errors.Is(err, ErrNoValue) {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := DecodeTime(nil, DBRTimeDouble, 1, false, payload); errors.Is(err, ErrNoValue) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestDecodeTimeOfNumbersAllocatesNothing(t *testing.T) {
 	dst := make([]byte, 0, 1024)
 	for _, test := range decodeTests {

@@ -35,16 +35,15 @@ type Event struct {
 	Err       error
 }
 
-// Handle takes one message of the server. An error means that the stream
-// cannot be trusted further and the circuit is to be closed; whatever else is
-// odd becomes an event of kind [EventRejected] and costs nobody else anything.
-func (c *Circuit) Handle(h Header, payload []byte, tooLarge bool) (Event, error) {
-	if h.Command == CmdEventAdd {
-		return c.update(h, payload, tooLarge), nil
-	}
+// Handle takes one message of the server. Whatever is odd becomes an event of
+// kind [EventRejected] and costs nobody else anything; only a stream that
+// cannot be cut into messages ends a circuit, which [Splitter.Next] tells.
+func (c *Circuit) Handle(h Header, payload []byte, tooLarge bool) Event {
 	switch h.Command {
+	case CmdEventAdd:
+		return c.update(h, payload, tooLarge)
 	case CmdReadNotify:
-		return c.answer(h, payload, tooLarge), nil
+		return c.answer(h, payload, tooLarge)
 	case CmdVersion:
 		// A server of minor 0 does not exist any more: it left the field empty.
 		if m := uint16(min(h.Count, MinorVersion)); m > 0 {
@@ -55,20 +54,20 @@ func (c *Circuit) Handle(h Header, payload []byte, tooLarge bool) (Event, error)
 			ch.rights = h.P2
 		}
 	case CmdCreateChan:
-		return c.created(h), nil
+		return c.created(h)
 	case CmdCreateChanFail:
-		return c.ended(h.P1, ErrNoChannel), nil
+		return c.ended(h.P1, ErrNoChannel)
 	case CmdServerDisconnect:
-		return c.ended(h.P1, ErrChannelEnded), nil
+		return c.ended(h.P1, ErrChannelEnded)
 	case CmdError:
-		return c.failure(h, payload), nil
+		return c.failure(h, payload)
 	case CmdSearch:
-		return Event{Kind: EventReply, Reply: Reply{CID: h.P2, Port: h.DataType, Address: h.P1, Minor: c.minor}}, nil
+		return Event{Kind: EventReply, Reply: Reply{CID: h.P2, Port: h.DataType, Address: h.P1, Minor: c.minor}}
 	case CmdEcho, CmdReadSync, CmdClearChannel, CmdNotFound:
 	default:
-		return rejected("%s is nothing that a server sends", CommandName(h.Command)), nil
+		return rejected("%s is nothing that a server sends", CommandName(h.Command))
 	}
-	return Event{}, nil
+	return Event{}
 }
 
 func rejected(format string, args ...any) Event {

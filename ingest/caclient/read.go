@@ -71,11 +71,8 @@ func (c *circuit) take(stream *ca.Splitter, now time.Time) error {
 			return nil
 		}
 		c.mu.Lock()
-		e, err := c.core.Handle(h, payload, tooLarge)
+		e := c.core.Handle(h, payload, tooLarge)
 		c.mu.Unlock()
-		if err != nil {
-			return err
-		}
 		if e.Kind == ca.EventUpdate {
 			updates++
 			if ch := e.Owner.(*Channel); !ch.closed.Load() {
