@@ -44,7 +44,7 @@ func (g *guard) check(r *http.Request) error {
 		return nil
 	}
 	if !g.known(r.Host) {
-		return refuse(schema.Forbidden, "call the server by its address or host name, or add the name to http.hosts in its configuration",
+		return refuse(schema.Forbidden, "call the server by its address or host name, or send the token: Authorization: Bearer TOKEN",
 			"this server is not called %q, so a request that changes something is refused", r.Host)
 	}
 	if g.open || local(r) {

@@ -212,3 +212,27 @@ func TestServeLetsRequestsFinish(t *testing.T) {
 		t.Error("the server still listens")
 	}
 }
+
+// Serve returns when no request runs any more: what they use is closed next.
+func TestServeWaitsForWhatItCut(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	f := newFixture(t, func(o *Options) {
+		o.Grace = time.Millisecond
+		tailOf(1, func() { close(entered); <-release })(o)
+	})
+	f.archive("A")
+	asked, stopped := make(chan struct{}), make(chan struct{})
+	go func() { defer close(asked); _, _, _ = f.try("GET", dataOfA, "", "") }()
+	<-entered
+	cut := f.logs.line("requests were cut off")
+	go func() { f.stop(); close(stopped) }()
+	<-cut
+	select {
+	case <-stopped:
+		t.Error("Serve returned while a request was running")
+	case <-time.After(50 * time.Millisecond): // it had the time to return
+	}
+	close(release)
+	<-stopped
+	<-asked
+}

@@ -211,6 +211,9 @@ func TestCommandsOnManyPVs(t *testing.T) {
 	if status, answer := f.get("/mgmt/bpl/pauseArchivingPV?pv=Z*"); status != 404 {
 		t.Errorf("glob without a match: %d %v", status, answer)
 	}
+	if status, answer := f.get("/mgmt/bpl/pauseArchivingPV?pv=nobody,B"); status != 200 || len(answer.([]any)) != 2 {
+		t.Errorf("the first unknown: %d %v", status, answer)
+	}
 	if status, answer := f.get("/mgmt/bpl/stopArchivingPV?pv=B"); status != 200 || answer.(map[string]any)["status"] != "ok" {
 		t.Errorf("stop: %d %v", status, answer)
 	}
