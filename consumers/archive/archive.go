@@ -97,6 +97,7 @@ type Archive struct {
 	metrics *metrics
 	syncer  *partition.Syncer
 	asks    chan ask
+	lister  partition.Lister
 	mark    *os.File // the store's lock, set by OpenStore
 
 	// owned by Run's goroutine
@@ -110,9 +111,6 @@ type Archive struct {
 	dropped   bool           // the drop log has had something since it was last synced
 	lastRound time.Time
 	roundTook time.Duration
-
-	folders     map[string]partition.Folder // read since foldersRead
-	foldersRead time.Time
 
 	mu     sync.RWMutex // guards the map; each pvFiles has its own lock
 	pvs    map[schema.PVName]*pvFiles

@@ -83,7 +83,7 @@ func (a *Archive) load(f *pvFiles, s schema.RawSample, at schema.Time, redeliver
 	if at.After(limit) {
 		from = schema.TimeOf(s.Received.Add(-s.DriftPast))
 	}
-	files, err := a.list(f.key)
+	files, err := a.lister.List(a.opt.Store.Root, f.key, a.opt.Store.Granularity)
 	if err != nil {
 		return fmt.Errorf("list partitions of %s: %w", f.pv, err)
 	}
@@ -99,33 +99,6 @@ func (a *Archive) load(f *pvFiles, s schema.RawSample, at schema.Time, redeliver
 	f.loaded = true
 	return nil
 }
-
-// folderTime is how long a folder's listing serves: long enough for a start
-// that loads 100,000 PVs of one folder, short enough to give the memory back.
-const folderTime = 10 * time.Second
-
-// list finds a PV's partitions in the listing of its folder, which was read
-// lately. What this archive made since then belongs to PVs that are loaded
-// already; whoever unloads one calls forgetFolders.
-func (a *Archive) list(key string) ([]partition.File, error) {
-	if now := time.Now(); now.Sub(a.foldersRead) > folderTime {
-		a.forgetFolders()
-		a.foldersRead = now
-	}
-	dir := partition.FolderOf(a.opt.Store.Root, key)
-	folder, ok := a.folders[dir]
-	if !ok {
-		var err error
-		if folder, err = partition.ReadFolder(a.opt.Store.Root, key); err != nil {
-			return nil, err
-		}
-		a.folders[dir] = folder
-	}
-	return folder.List(key, a.opt.Store.Granularity)
-}
-
-// forgetFolders makes the next list read the disk.
-func (a *Archive) forgetFolders() { a.folders = map[string]partition.Folder{} }
 
 // loadFile takes the last time of one file as the PV's floor and reports
 // whether it could: not from an empty file, nor from one whose last time lies

@@ -153,7 +153,6 @@ func (a *Archive) rejectPart(f *pvFiles, p *unwritten, cause error) {
 	f.status.Dropped += uint64(len(p.refs))
 	a.forget(f, p)
 	f.loaded, f.hasLast, f.file = false, false, openFile{}
-	a.forgetFolders()
 }
 
 // makeDurable syncs what the round wrote and, if samples were dropped since

@@ -105,7 +105,6 @@ func (a *Archive) trash(pv schema.PVName, now time.Time) (string, error) {
 	a.mu.Lock()
 	delete(a.pvs, pv)
 	a.mu.Unlock()
-	a.forgetFolders()
 	bin := filepath.Join(root, ".trash", now.UTC().Format("2006-01-02T15-04-05.000000000Z"))
 	for _, file := range files {
 		if err := moveTo(root, bin, file.Path); err != nil {
