@@ -2,12 +2,9 @@ package partition
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"pvlog/schema"
 )
@@ -34,75 +31,12 @@ type File struct {
 // granularity and things that are not files are skipped; a folder that is not
 // there holds none.
 func List(root, chunkKey string, g Granularity) ([]File, error) {
-	folder, err := ReadFolder(root, chunkKey)
+	dir, prefix := filepath.Split(filepath.Join(root, filepath.FromSlash(chunkKey)))
+	names, err := readNames(dir)
 	if err != nil {
 		return nil, err
 	}
-	return folder.List(chunkKey, g)
-}
-
-// Folder is what stood in a folder of a store when it was read. It finds the
-// partitions of many PVs with one read: there may be 100,000 PVs in a folder.
-type Folder struct {
-	dir     string
-	entries []os.DirEntry // by name
-}
-
-// FolderOf is the folder that holds a PV's partitions.
-func FolderOf(root, chunkKey string) string {
-	return filepath.Dir(filepath.Join(root, filepath.FromSlash(chunkKey)))
-}
-
-// ReadFolder reads the folder that holds a PV's partitions; one that is not
-// there is empty.
-func ReadFolder(root, chunkKey string) (Folder, error) {
-	dir := FolderOf(root, chunkKey)
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Folder{}, fmt.Errorf("list partitions: %w", err)
-	}
-	return Folder{dir: dir, entries: entries}, nil
-}
-
-// List is [List] for a PV whose partitions are in this folder.
-func (f Folder) List(chunkKey string, g Granularity) ([]File, error) {
-	prefix := chunkKey[strings.LastIndexByte(chunkKey, '/')+1:]
-	first, _ := slices.BinarySearchFunc(f.entries, prefix, func(e os.DirEntry, p string) int { return strings.Compare(e.Name(), p) })
-	var files []File
-	for _, e := range f.entries[first:] {
-		if !strings.HasPrefix(e.Name(), prefix) {
-			break
-		}
-		file, ok, err := listed(f.dir, e, prefix, g)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			files = append(files, file)
-		}
-	}
-	return files, nil
-}
-
-// listed makes a File of a folder's entry, if it is one of the partitions.
-func listed(dir string, e os.DirEntry, prefix string, g Granularity) (File, bool, error) {
-	suffix, ok := strings.CutSuffix(strings.TrimPrefix(e.Name(), prefix), extension)
-	if !ok {
-		return File{}, false, nil
-	}
-	start, err := g.parseSuffix(suffix)
-	if err != nil {
-		return File{}, false, nil //nolint:nilerr // another granularity's file, or no partition
-	}
-	path := filepath.Join(dir, e.Name())
-	info, err := os.Stat(path) // follows a link to a tier elsewhere
-	if errors.Is(err, fs.ErrNotExist) {
-		return File{}, false, nil // moved since the folder was read
-	}
-	if err != nil {
-		return File{}, false, fmt.Errorf("list partitions: %w", err)
-	}
-	return File{Path: path, Start: start, End: g.Next(start), Size: info.Size()}, info.Mode().IsRegular(), nil
+	return listed(dir, names, prefix, g)
 }
 
 // Newest finds the newest partition of a PV that holds at least one sample,

@@ -71,6 +71,7 @@ func (s *scanner) next() ([]byte, error) {
 		}
 		from = len(s.buf) - s.pos
 		if err := s.fill(); err != nil {
+			s.jump(s.offset()) // what is there of a line may be cut and written anew
 			return nil, err
 		}
 	}

@@ -229,6 +229,34 @@ func TestAReaderSeesWhatIsAppendedMeanwhile(t *testing.T) {
 	}
 }
 
+// TestAReaderDoesNotJoinATornLineToItsRepair: the archive cuts a torn line and
+// writes there again, perhaps another sample.
+func TestAReaderDoesNotJoinATornLineToItsRepair(t *testing.T) {
+	file, ends := sound(2)
+	path := write(t, file[:ends[1]+7])
+	r, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	if _, err := r.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Next(); !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	if err := Truncate(OSFS{}, path, int64(ends[1])); err != nil {
+		t.Fatal(err)
+	}
+	repaired := double(at(77, 999_999_999), -1)
+	if _, _, err := Append(OSFS{}, path, nil, AppendLine(nil, repaired), int64(ends[1])); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := r.Next(); err != nil || !bytes.Equal(line.Event, repaired) {
+		t.Errorf("%x, %v, want %x", line.Event, err, repaired)
+	}
+}
+
 func TestFindInNoFileIsNotFound(t *testing.T) {
 	if event, found, err := Find(filepath.Join(t.TempDir(), "absent"), at(1, 0)); event != nil || found || err != nil {
 		t.Error(event, found, err)
