@@ -439,6 +439,28 @@ func TestNameServerIsSearchedOverTCP(t *testing.T) {
 	}
 }
 
+func TestNameServerIsDialledAgain(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	client := run(t, caclient.Options{NameServers: []string{s.tcp.Addr().String()}, ConnTimeout: time.Second})
+	c := take(t, s.conns, "circuit")
+	c.send(greeting())
+	client.Open("A", newRecorder())
+	c.expect(ca.CmdSearch)
+	c.Close()
+	c = take(t, s.conns, "second circuit")
+	c.send(greeting())
+	for {
+		m := take(t, c.messages, "search")
+		if m.Command == ca.CmdEcho {
+			c.send(ca.AppendEcho(nil, 13))
+		}
+		if m.Command == ca.CmdSearch && ca.Text(m.payload) == "A" {
+			return
+		}
+	}
+}
+
 func TestRunEndsWithClaimsUnanswered(t *testing.T) {
 	s := newServer(t, all)
 	no := false
