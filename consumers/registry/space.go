@@ -9,9 +9,12 @@ import (
 	"pvlog/schema"
 )
 
-// reserveFileBytes are enough for Badger to open and to write its memory table
-// out when it is closed on a full disk: the reserve file is given up for that.
-const reserveFileBytes = 2 * memTableBytes
+// On a full disk the reserve file is given up for Badger's opening or closing,
+// either of which may write a memory table out.
+const (
+	reserveFileBytes = 2 * memTableBytes
+	tableOutBytes    = memTableBytes + 1<<20
+)
 
 func (r *Registry) reserveFile() string { return filepath.Join(r.opt.Dir, "reserve") }
 
@@ -51,8 +54,8 @@ func (r *Registry) roomToOpen() error {
 	if err != nil {
 		return fmt.Errorf("find free space of %s: %w", r.opt.Dir, err)
 	}
-	if free < reserveFileBytes {
-		return diskFull(r.opt.Dir, free, reserveFileBytes)
+	if free < tableOutBytes {
+		return diskFull(r.opt.Dir, free, tableOutBytes)
 	}
 	return nil
 }
@@ -71,8 +74,8 @@ func (r *Registry) roomToClose() error {
 	if err != nil {
 		return fmt.Errorf("find free space of %s: %w", r.opt.Dir, err)
 	}
-	if free < memTableBytes {
-		return fmt.Errorf("leave badger open: %w", diskFull(r.opt.Dir, free, memTableBytes))
+	if free < tableOutBytes {
+		return fmt.Errorf("leave badger open: %w", diskFull(r.opt.Dir, free, tableOutBytes))
 	}
 	return nil
 }
