@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"errors"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -102,6 +103,17 @@ func (f *Discovery) describe(u caclient.Update) {
 		return // metadata is optional
 	}
 	f.Units, f.Precision, f.Limits = m.Units, m.Precision, m.Limits
+	for i, label := range m.EnumStrings {
+		f.set("ENUM_"+strconv.Itoa(i), label)
+	}
+}
+
+// set notes a field.
+func (f *Discovery) set(name, value string) {
+	if f.Fields == nil {
+		f.Fields = map[string]string{}
+	}
+	f.Fields[name] = value
 }
 
 // classify takes the record type, if the answer holds one.
@@ -114,6 +126,6 @@ func (f *Discovery) classify(u caclient.Update) {
 		name = name[:i]
 	}
 	if len(name) > 0 && utf8.Valid(name) {
-		f.Fields = map[string]string{"RTYP": string(name)}
+		f.set("RTYP", string(name))
 	}
 }

@@ -91,5 +91,5 @@ type Discovery struct {
 	Units     string             // "" if the IOC did not say
 	Precision int                // digits after the point
 	Limits    map[string]float64 // LOPR HOPR LOLO LOW HIGH HIHI DRVL DRVH, as far as known; may be NaN
-	Fields    map[string]string  // RTYP, as far as known
+	Fields    map[string]string  // RTYP, ENUM_0 and so on, as far as known
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -35,6 +36,11 @@ func (c *Channel) Update(_ *caclient.Channel, u caclient.Update) {
 	buffer := c.engine.buffers.Get().(*[]byte)
 	defer c.engine.buffers.Put(buffer)
 	event, stamp, err := ca.DecodeTime((*buffer)[:0], u.Type, u.Count, c.waveform, u.Payload)
+	if errors.Is(err, ca.ErrNoValue) {
+		// An array of one element at most that is empty now: no scalar can say
+		// so. As the waveform that it is, the archive drops it by its type.
+		event, stamp, err = ca.DecodeTime((*buffer)[:0], u.Type, u.Count, true, u.Payload)
+	}
 	if err != nil {
 		c.transient(fmt.Errorf("decode update: %w", err))
 		return

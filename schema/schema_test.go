@@ -62,7 +62,7 @@ func encodings(at schema.Time) map[schema.DBRType]struct {
 	fields := []*epicspb.FieldValue{{Name: proto.String("EGU"), Val: proto.String("mA\n")}}
 	end := func(b []byte) []byte { return schema.AppendField(schema.AppendAlarm(b, 2, 3), "EGU", "mA\n") }
 	head := func() []byte { return schema.AppendHead(nil, at) }
-	doubles := []float64{1.5, math.Inf(-1), -0.0, 1e300}
+	doubles := []float64{1.5, math.Inf(-1), math.Copysign(0, -1), 1e300}
 	ints := []int32{-1, 0, 1, math.MaxInt32, math.MinInt32}
 	floats := []float32{0.25, -7}
 	return map[schema.DBRType]struct {

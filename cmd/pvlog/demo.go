@@ -20,18 +20,18 @@ import (
 // demoCmd runs a simulated IOC and an archiver in one process and shows what
 // flows.
 type demoCmd struct {
-	Data    string        `placeholder:"DIR" help:"Keep the data here (default: a temporary directory, removed at the end)."`
-	HTTP    string        `name:"http" default:"127.0.0.1:17665" help:"HTTP address; another port is taken if it is in use."`
-	NATS    string        `name:"nats" default:"127.0.0.1:4222" help:"NATS address; another port is taken if it is in use."`
-	Listen  string        `default:"127.0.0.1:5064" help:"Address of the IOC; another port is taken if it is in use."`
-	Seconds time.Duration `name:"for" placeholder:"DURATION" help:"End after this time (default: at Ctrl-C)."`
+	Data   string        `placeholder:"DIR" help:"Keep the data here (default: a temporary directory, removed at the end)."`
+	HTTP   string        `name:"http" default:"127.0.0.1:17665" help:"HTTP address; another port is taken if it is in use."`
+	NATS   string        `name:"nats" default:"127.0.0.1:4222" help:"NATS address; another port is taken if it is in use."`
+	Listen string        `default:"127.0.0.1:5064" help:"Address of the IOC; another port is taken if it is in use."`
+	For    time.Duration `name:"for" placeholder:"DURATION" help:"End after this time (default: at Ctrl-C)."`
 }
 
 // Run shows the pipeline until Ctrl-C.
 func (c *demoCmd) Run(ctx context.Context, log *slog.Logger) error {
-	if c.Seconds > 0 {
+	if c.For > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.Seconds)
+		ctx, cancel = context.WithTimeout(ctx, c.For)
 		defer cancel()
 	}
 	screen := newScreen(os.Stdout)

@@ -28,13 +28,17 @@ import (
 // Source is where samples come from in order: [streams.Consumer], or a test's
 // own log.
 type Source interface {
+	// Reset goes back to the acknowledged floor.
 	Reset(ctx context.Context) error
+	// Fetch gives the next messages, none after wait.
 	Fetch(ctx context.Context, wait time.Duration) ([]streams.Message, error)
+	// Ack acknowledges everything up to and including seq.
 	Ack(ctx context.Context, seq uint64) error
 }
 
 // Drops takes what no partition may hold: [streams.DropLog], or a test's own.
 type Drops interface {
+	// Append returns when the log has all of them.
 	Append(ctx context.Context, drops []streams.Drop) error
 }
 

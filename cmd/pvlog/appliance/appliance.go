@@ -195,7 +195,8 @@ func (a *Appliance) openIngest() error {
 		Client: a.client, Append: a.streams.Samples().Append, Follow: a.streams.Events().Follow,
 		Initial: a.registry.Snapshot, Started: a.started,
 		DriftPast: c.Drift.Past, DriftFuture: c.Drift.Future, Mask: mask,
-		Logger: a.log, Registerer: a.metrics,
+		CountersFile: filepath.Join(c.Data, "ingest-counters"),
+		Logger:       a.log, Registerer: a.metrics,
 	})
 	return err
 }

@@ -19,6 +19,7 @@ type Config struct {
 	HTTP       string        `yaml:"http"`
 	NATS       string        `yaml:"nats"`
 	Identity   string        `yaml:"identity"`
+	Hosts      []string      `yaml:"hosts"`
 	OpenWrites bool          `yaml:"open_writes"`
 	Log        LogConfig     `yaml:"log"`
 	Drops      DropsConfig   `yaml:"drops"`
@@ -73,14 +74,14 @@ type StoreConfig struct {
 // DefaultConfig is what runs when nothing is set.
 func DefaultConfig() Config {
 	return Config{
-		Data: "./pvlog-data", HTTP: "127.0.0.1:17665", NATS: "127.0.0.1:4222", Identity: "appliance0",
+		Data: "./pvlog-data", HTTP: "127.0.0.1:17665", NATS: "127.0.0.1:4222", Identity: "appliance0", Hosts: []string{},
 		Log: LogConfig{
 			Durability: "flush", SyncInterval: 100 * time.Millisecond, Keep: 24 * time.Hour,
 			ImmediateRate: 2000, Linger: 500 * time.Millisecond, MaxWait: 2 * time.Second,
 			MessageBytes: 256 << 10, WaitingBytes: 64 << 20,
 		},
 		Drops:  DropsConfig{Keep: 30 * 24 * time.Hour},
-		CA:     CAConfig{Mask: []string{"LOG", "ALARM"}},
+		CA:     CAConfig{AddrList: []string{}, Mask: []string{"LOG", "ALARM"}},
 		Drift:  DriftConfig{Past: 30 * time.Minute, Future: 30 * time.Minute},
 		Stores: []StoreConfig{{Name: "STS", Granularity: string(partition.PartitionHour)}},
 	}
@@ -173,6 +174,7 @@ var configComments = map[string]string{
 	"$.http":               "HTTP: retrieval, management, metrics. Port 0 picks a free one (see addresses.json).",
 	"$.nats":               "NATS clients may look and subscribe here; off for none.",
 	"$.identity":           "Name of this appliance in answers.",
+	"$.hosts":              "Further names by which clients may call this host, without port; requests under unknown names change nothing.",
 	"$.open_writes":        "Allow changing requests on a public address without the token in DATA/token or PVLOG_TOKEN.",
 	"$.log":                "The sample log.",
 	"$.log.durability":     "flush: kill -9 loses nothing, a power cut at most sync_interval. async: a crash may lose the last milliseconds. always: fsync before each acknowledgement, about thirty times slower.",

@@ -113,7 +113,7 @@ func (a *Appliance) health() web.Health {
 func (a *Appliance) openWeb(token string) error {
 	a.web = web.New(web.Options{
 		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: a.drops, Health: a.health,
-		Gatherer: a.metrics, Token: token, OpenWrites: a.config.OpenWrites,
+		Gatherer: a.metrics, Token: token, OpenWrites: a.config.OpenWrites, Hosts: a.config.Hosts,
 		Version: Version(), Identity: a.config.Identity, Logger: a.log, Registerer: a.metrics,
 	})
 	listener, err := net.Listen("tcp", a.config.HTTP)
