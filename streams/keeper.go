@@ -2,7 +2,9 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -50,7 +52,20 @@ func (l *Log) mustRestart() bool {
 		defer l.mu.RUnlock()
 		return l.lock != nil
 	}
-	return !s.srv.JetStreamEnabled() || l.samples.failing(restartAfter)
+	return s.fault() != nil || l.samples.failing(restartAfter)
+}
+
+// fault is what the server says of itself: JetStream is off, a stream could not
+// be recovered, or a write failed; after that it stores nothing more.
+func (s *session) fault() error {
+	if !s.srv.JetStreamEnabled() {
+		return errors.New("JetStream is off")
+	}
+	h := s.srv.Healthz(nil)
+	if !strings.Contains(h.Error, "JetStream") {
+		return nil
+	}
+	return errors.New(h.Error)
 }
 
 // restart replaces the session if the file system has room for one.
@@ -85,5 +100,6 @@ func (l *Log) restart(ctx context.Context) {
 		return
 	}
 	l.metrics.restarts.Inc()
+	l.events.announce()
 	l.log.Warn("the log's server was restarted", "life", number)
 }

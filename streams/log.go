@@ -94,6 +94,10 @@ func (l *Log) start(ctx context.Context, number int) (*session, limits, error) {
 	if err != nil {
 		return nil, limits{}, err
 	}
+	if err := errors.Join(s.fault(), ctx.Err()); err != nil {
+		s.close()
+		return nil, limits{}, schema.Errorf(schema.Unavailable, "the log in %s does not come up: %w: what it holds is left as it is; see the server's lines before", l.opt.Dir, err)
+	}
 	if err := l.setUp(ctx, s, lim); err != nil {
 		s.close()
 		return nil, limits{}, err

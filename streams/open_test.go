@@ -2,6 +2,7 @@ package streams
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -204,7 +205,7 @@ func TestSmallFileSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	l := New(Options{Dir: dir, WaitingBytes: 1 << 20})
+	l := New(Options{Dir: dir, WaitingBytes: 1 << 20, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
 	if err := l.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -263,10 +263,15 @@ func (s *SampleLog) failed(err error, messages int, progress bool) {
 	}
 	s.fault.err = err
 	s.mu.Unlock()
-	if first {
-		s.metrics.storing.Set(0)
-		s.log.log.Error("the log cannot store samples; they wait in memory and are sent again", "err", err, "full", isFull(err))
+	if !first {
+		return
 	}
+	s.metrics.storing.Set(0)
+	_, free, _ := space(s.log.opt.Dir)
+	if session, none := s.log.current(); none == nil {
+		err = errors.Join(err, session.fault())
+	}
+	s.log.log.Error("the log cannot store samples; they wait in memory and are sent again", "err", err, "full", isFull(err), "free", free)
 }
 
 func (s *SampleLog) recovered() {
