@@ -103,10 +103,6 @@ func (c *Consumer) subscribe(s *session) error {
 	return sub.SetPendingLimits(-1, -1) // a request bounds both
 }
 
-func (c *Consumer) close() {
-	// The subscription ends with its connection.
-}
-
 // Fetch gives the next messages in order, at most 5,000 or 16 MiB, as soon as
 // there are any, and none after wait. Samples point into Raw. Messages must be
 // acknowledged with Ack, in the order of their sequences.

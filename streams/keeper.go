@@ -16,6 +16,7 @@ const (
 	restartAfter = 3 * time.Second
 	restartPause = 30 * time.Second
 	restartSpace = 8 << 20
+	notePeriods  = 10 // keeperPeriods between entries in the ledger
 )
 
 // runKeeper watches over the embedded server. The server gives JetStream up for
@@ -25,12 +26,16 @@ func (l *Log) runKeeper(ctx context.Context) {
 	tick := time.NewTicker(keeperPeriod)
 	defer tick.Stop()
 	pause, next := keeperPeriod, time.Time{}
+	turn, durable := 0, State{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
 			l.samples.watchAge(now)
+			if turn++; turn%notePeriods == 0 {
+				durable = l.noteDurable(ctx, durable)
+			}
 			if !l.mustRestart() {
 				pause = keeperPeriod
 				continue
@@ -42,6 +47,21 @@ func (l *Log) runKeeper(ctx context.Context) {
 			next, pause = time.Now().Add(pause), min(2*pause, restartPause)
 		}
 	}
+}
+
+// noteDurable writes into the ledger what was stored a turn before: since then
+// the server has synced it. It gives what is stored now.
+func (l *Log) noteDurable(ctx context.Context, before State) State {
+	if before.Samples.First > 0 && l.opt.SyncInterval < notePeriods*keeperPeriod {
+		if err := l.noteStreams(before); err != nil {
+			l.log.Warn("the ledger is behind", "err", err)
+		}
+	}
+	now, err := l.State(ctx)
+	if err != nil {
+		return State{}
+	}
+	return now
 }
 
 // mustRestart reports whether only a new server can store again.
@@ -100,6 +120,9 @@ func (l *Log) restart(ctx context.Context) {
 		return
 	}
 	l.metrics.restarts.Inc()
+	if err := l.recovered(ctx); err != nil && ctx.Err() == nil {
+		l.log.Warn("what the log recovered could not be compared with the ledger", "err", err)
+	}
 	l.events.announce()
 	l.log.Warn("the log's server was restarted", "life", number)
 }

@@ -32,6 +32,10 @@ type Log struct {
 
 	reconnects atomic.Int64 // of our connection within a session
 
+	ledgerMu sync.Mutex // guards the next two; taken alone
+	ledger   ledger
+	problems []string
+
 	mu      sync.RWMutex // guards what follows
 	lock    *os.File
 	lim     limits
@@ -74,6 +78,9 @@ func (l *Log) Open(ctx context.Context) error {
 	l.mu.Lock()
 	l.lock, l.lim, l.session, l.number, l.addr = lock, lim, s, 1, serverAddr(s, l.opt.Listen)
 	l.mu.Unlock()
+	if err := l.recovered(ctx); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	l.samples.open()
 	l.log.Info("the log is open", "dir", l.opt.Dir, "durability", l.opt.Durability, "sync_interval", l.opt.SyncInterval,
 		"keep", l.opt.Keep, "max_bytes", lim.keep, "limit_bytes", lim.limit, "drops_max_bytes", lim.drops)
@@ -105,6 +112,15 @@ func (l *Log) start(ctx context.Context, number int) (*session, limits, error) {
 	return s, lim, nil
 }
 
+// recovered compares what the server came up with to the ledger.
+func (l *Log) recovered(ctx context.Context) error {
+	state, err := l.State(ctx)
+	if err != nil {
+		return err
+	}
+	return l.checkLedger(state)
+}
+
 // Run publishes samples, trims SAMPLES and watches over the server until ctx
 // ends. Then it publishes all that waits, for at most 10 s, and returns; what
 // is left after that is an error. The other parts work on until Close.
@@ -119,25 +135,28 @@ func (l *Log) Run(ctx context.Context) error {
 	return err
 }
 
-// Close stops the server and gives the directory back. Appends that wait end
-// with [ErrClosed].
+// Close makes what is stored durable, stops the server and gives the directory
+// back. Appends that wait end with [ErrClosed].
 func (l *Log) Close() error {
 	l.samples.close()
+	var noted error
+	if _, err := l.current(); err == nil {
+		noted = errors.Join(l.Sync(), l.note(func(led *ledger) { led.Clean = true }))
+	}
 	l.mu.Lock()
 	s, lock := l.session, l.lock
 	l.session, l.lock = nil, nil
 	l.mu.Unlock()
-	l.archive.close()
 	if s != nil {
 		s.close()
 	}
 	if lock == nil {
-		return nil
+		return noted
 	}
 	if err := lock.Close(); err != nil {
 		return fmt.Errorf("release the log's directory: %w", err)
 	}
-	return nil
+	return noted
 }
 
 // Addr is where NATS clients can connect, "" if there is no listener.
@@ -147,8 +166,20 @@ func (l *Log) Addr() string {
 	return l.addr
 }
 
-// Sync makes everything that the log has acknowledged durable.
-func (l *Log) Sync() error { return syncDir(filepath.Join(l.opt.Dir, "nats")) }
+// Sync makes everything that the log has acknowledged durable, and notes it.
+// While the server cannot be asked it only syncs.
+func (l *Log) Sync() error {
+	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
+	defer cancel()
+	state, failed := l.State(ctx)
+	if err := syncDir(filepath.Join(l.opt.Dir, "nats")); err != nil {
+		return err
+	}
+	if failed != nil {
+		return nil
+	}
+	return l.noteStreams(state)
+}
 
 // Samples is the way in for samples.
 func (l *Log) Samples() *SampleLog { return l.samples }

@@ -14,7 +14,7 @@ type metrics struct {
 	resets, restarts                         prometheus.Counter
 	drops, dropsSeen                         prometheus.Counter
 	events, conflicts                        prometheus.Counter
-	trimmed                                  prometheus.Counter
+	trimmed, losses                          prometheus.Counter
 	ackFloor                                 prometheus.Gauge
 }
 
@@ -55,6 +55,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		events:         counter("events_total", "Registry events appended."),
 		conflicts:      counter("event_conflicts_total", "Registry events refused because another came first."),
 		trimmed:        counter("trimmed_messages_total", "Messages of SAMPLES removed after their retention."),
+		losses:         counter("losses_total", "Differences between what was durable and what the server recovered."),
 		ackFloor:       gauge("archive_floor", "Stream sequence up to which the archive has acknowledged."),
 	}
 	m.samplesPerMessage = prometheus.NewHistogram(prometheus.HistogramOpts{

@@ -147,15 +147,21 @@ func TestDeadBatchesAreSentAgain(t *testing.T) {
 	checkOrder(t, messages, perPV, true)
 }
 
-// TestSlowPVsAreStoredOneByOne has batches die at once when idle: a sample that
-// comes alone after that must be stored like any other, without delay.
+// TestSlowPVsAreStoredOneByOne has batches die after a few idle milliseconds: a
+// sample that comes alone is stored and acknowledged by itself, so that nothing
+// is left to die between it and the next.
 func TestSlowPVsAreStoredOneByOne(t *testing.T) {
-	l := openLog(t, Options{batchTimeout: time.Microsecond})
+	l := openLog(t, Options{batchTimeout: 5 * time.Millisecond})
 	runLog(t, l)
-	ctx := within(t, 60*time.Second)
 	for n := range 20 {
-		if err := l.Samples().Append(ctx, pvName(0), sampleOf(n)); err != nil {
+		if err := l.Samples().Append(t.Context(), pvName(0), sampleOf(n)); err != nil {
 			t.Fatal(err)
+		}
+		if err := waitStored(t, l); err != nil {
+			t.Fatal(err)
+		}
+		if w := l.Samples().Waiting(); w != (Waiting{}) {
+			t.Fatalf("after sample %d there still waits %+v", n, w)
 		}
 		for came := -1; came != n; {
 			m := fetchSamples(t, l.Archive(), 1, true)[0]

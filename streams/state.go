@@ -62,7 +62,7 @@ func (l *Log) State(ctx context.Context) (State, error) {
 
 func streamState(info *jetstream.StreamInfo) StreamState {
 	return StreamState{
-		First: info.State.FirstSeq, Last: info.State.LastSeq, Messages: info.State.Msgs, Bytes: info.State.Bytes,
+		First: max(info.State.FirstSeq, 1), Last: info.State.LastSeq, Messages: info.State.Msgs, Bytes: info.State.Bytes,
 		Deleted: info.State.NumDeleted, FirstTime: info.State.FirstTime, LastTime: info.State.LastTime,
 		Limit: max(info.Config.MaxBytes, 0),
 	}

@@ -77,6 +77,10 @@ func (l *Log) trim(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("look at stream %s: %w", SamplesStream, err)
 	}
+	// A first sequence above the target is a loss, so the target is on disk first.
+	if err := l.note(func(led *ledger) { led.Trimmed = to }); err != nil {
+		return err
+	}
 	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(to)); err != nil {
 		return fmt.Errorf("purge %s up to %d: %w", SamplesStream, to-1, err)
 	}
