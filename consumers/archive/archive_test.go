@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const hour = partition.PartitionHour
 
-var base = schema.Time{Sec: time.Date(2026, 11, 23, 10, 59, 50, 0, time.UTC).Unix()}
+var base = schema.Time{Sec: time.Date(2025, 11, 23, 10, 59, 50, 0, time.UTC).Unix()}
 
 // double makes a sample as ingest would.
 func double(at schema.Time, v float64, change ...func(*schema.RawSample)) schema.RawSample {
@@ -139,7 +139,7 @@ func TestSamplesReachTheirPartitionsAndAreAcknowledged(t *testing.T) {
 		t.Fatalf("%d samples in files, acknowledged up to %d, want 100 and 100", len(got), log.floor)
 	}
 	files, _ := partition.List(filepath.Join(dir, "sts"), "A/B:", hour)
-	if len(files) != 2 || filepath.Base(files[0].Path) != "B:2026_11_23_10.pb" {
+	if len(files) != 2 || filepath.Base(files[0].Path) != "B:2025_11_23_10.pb" {
 		t.Errorf("partitions %+v, want those of 10 and 11 o'clock", files)
 	}
 	if s, ok := open(t, dir, log).Status("A:B"); ok {
@@ -361,6 +361,19 @@ func TestTornTailsAreCutAndComeBackFromTheLog(t *testing.T) {
 	}
 }
 
+func TestAPartitionThatEndsInTheFutureIsNoFloor(t *testing.T) {
+	dir, log := t.TempDir(), newMemLog(t, 5)
+	future := schema.TimeOf(time.Now().Add(48 * time.Hour))
+	log.add("P", double(future, 1)) // as an adopted file of a site whose clock was wrong
+	run(t, open(t, dir, log))
+	log.add("P", double(after(0), 2))
+	a := open(t, dir, log)
+	run(t, a)
+	if got := read(t, dir, "P"); len(got) != 2 || got[0].at != after(0) || len(log.drops) != 0 {
+		t.Errorf("stored %v, drops %v, want both samples", got, log.drops)
+	}
+}
+
 func TestAFaultOfOneFileStopsNothingElse(t *testing.T) {
 	dir, log := t.TempDir(), newMemLog(t, 5)
 	bad := partition.Path(filepath.Join(dir, "sts"), "BAD:", hour, hour.Start(after(0)))
@@ -404,7 +417,7 @@ func TestTheTailIsWhatIsNotYetInFiles(t *testing.T) {
 	a := open(t, dir, log, func(o *Options) { o.RoundEvery = time.Hour })
 	a.lastRound = time.Now()
 	a.step(t.Context())
-	if tail := a.Tail("P"); len(tail) != 2 || tail[1].Type != schema.ScalarDouble || tail[1].Year != 2026 {
+	if tail := a.Tail("P"); len(tail) != 2 || tail[1].Type != schema.ScalarDouble || tail[1].Year != 2025 {
 		t.Fatalf("tail %+v, want two samples", tail)
 	}
 	if err := a.flush(t.Context()); err != nil {

@@ -78,7 +78,9 @@ func (a *Archive) load(f *pvFiles, s schema.RawSample, at schema.Time, redeliver
 	if f.loaded {
 		return nil
 	}
-	limit := schema.TimeOf(s.Received.Add(s.DriftFuture))
+	// A sample that comes again may have been received long ago, and what is on
+	// disk since: no later than now plus the window, or it is from the future.
+	limit := schema.TimeOf(later(s.Received, time.Now()).Add(s.DriftFuture))
 	from := at
 	if at.After(limit) {
 		from = schema.TimeOf(s.Received.Add(-s.DriftPast))
@@ -98,6 +100,13 @@ func (a *Archive) load(f *pvFiles, s schema.RawSample, at schema.Time, redeliver
 	}
 	f.loaded = true
 	return nil
+}
+
+func later(t, u time.Time) time.Time {
+	if t.After(u) {
+		return t
+	}
+	return u
 }
 
 // loadFile takes the last time of one file as the PV's floor and reports
