@@ -4,6 +4,7 @@
 GO       ?= go
 BIN      := bin/pvlog
 BUF      := github.com/bufbuild/buf/cmd/buf@v1.75.0
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
 FUZZTIME ?= 10s
 COUNT    ?= 6
 
@@ -12,7 +13,7 @@ COUNT    ?= 6
 all: build test
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/pvlog
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X pvlog/cmd/pvlog/appliance.version=$(VERSION)" -o $(BIN) ./cmd/pvlog
 
 test: lint race
 

@@ -87,6 +87,9 @@ func (a *Appliance) Run(ctx context.Context) error {
 	// Announced only when all stages run: whoever reads the addresses may send
 	// a command at once.
 	err := runStages(ctx, stages, a.announce)
+	if gone := os.Remove(a.addressFile()); gone != nil && !errors.Is(gone, os.ErrNotExist) {
+		err = errors.Join(err, fmt.Errorf("remove the addresses: %w", gone))
+	}
 	if err := errors.Join(err, a.close()); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -38,14 +37,14 @@ func readable(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// Version is the version of the build: its tag or its commit.
+// version is set by the linker (Makefile).
+var version string
+
+// Version is the version of the build: its tag or commit, "unknown" for one
+// that was made without make.
 func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
+	if version == "" {
 		return "unknown"
 	}
-	if info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
+	return version
 }
