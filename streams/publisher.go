@@ -16,6 +16,10 @@ import (
 // drainTime is how long the end of Run may publish what waits.
 const drainTime = 10 * time.Second
 
+// shortestRound spares a round trip to the server for each sample when several
+// come within it, unless Linger is off. A sample that comes alone goes at once.
+const shortestRound = 2 * time.Millisecond
+
 // Pauses between attempts while the log cannot store.
 const (
 	retryFirst = 50 * time.Millisecond
@@ -89,8 +93,11 @@ func (p *publisher) round(ctx context.Context) (int, error) {
 // pause waits before the next round, the longer the more messages there were.
 func (p *publisher) pause(ctx context.Context, start time.Time, sent int) {
 	now := time.Now()
-	d := p.pace.sent(sent, now) - now.Sub(start)
-	if d <= 0 {
+	d := p.pace.sent(sent, now)
+	if p.pace.linger > 0 {
+		d = max(d, shortestRound)
+	}
+	if d -= now.Sub(start); d <= 0 {
 		return
 	}
 	t := time.NewTimer(d)
