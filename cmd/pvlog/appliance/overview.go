@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"pvlog/consumers/archive"
 	"pvlog/consumers/partition"
@@ -102,18 +101,18 @@ func shorten(value any) string {
 	case nil:
 		return ""
 	case []float64:
-		return array(v)
+		return array(v, "%.6g")
 	case []float32:
-		return array(v)
+		return array(v, "%.6g")
 	case []int32:
-		return array(v)
+		return array(v, "%d")
 	case []string:
-		return array(v)
+		return array(v, "%q")
 	case []byte:
 		if len(v) == 1 {
 			return fmt.Sprint(v[0])
 		}
-		return array(v)
+		return array(v, "%d")
 	case float64:
 		return fmt.Sprintf("%.8g", v)
 	case string:
@@ -122,10 +121,13 @@ func shorten(value any) string {
 	return fmt.Sprint(value)
 }
 
-func array[T any](v []T) string {
-	text := strings.Trim(fmt.Sprintf("%.6v", v[:min(3, len(v))]), "[]")
+func array[T any](v []T, format string) string {
+	text := fmt.Sprintf("[%d]", len(v))
+	for _, x := range v[:min(3, len(v))] {
+		text += " " + fmt.Sprintf(format, x)
+	}
 	if len(v) > 3 {
 		text += " ..."
 	}
-	return fmt.Sprintf("[%d] %s", len(v), text)
+	return text
 }
