@@ -33,9 +33,11 @@ var (
 		"$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>",
 		"$JS.API.CONSUMER.LIST.*", "$JS.API.CONSUMER.NAMES.*", "$JS.API.CONSUMER.INFO.*.*",
 		"$JS.API.CONSUMER.DELETE.*.*", "$JS.API.CONSUMER.MSG.NEXT.*.*",
-		"$JS.ACK.>",
+		"$JS.ACK.>", "$JS.FC.>",
 	}
-	visitorStreams = []string{SamplesPrefix + ".>", RegistryPrefix + ".>", DropsPrefix + ".>"}
+	// _INBOX.> is where a visitor's push consumers deliver; nothing of ours is
+	// sent there.
+	visitorStreams = []string{SamplesPrefix + ".>", RegistryPrefix + ".>", DropsPrefix + ".>", "_INBOX.>"}
 )
 
 // visitorDenied is the archive's consumer, which is ours alone.
@@ -81,7 +83,7 @@ func applyAccounts(opts *server.Options) (password string, err error) {
 		}
 		no_auth_user: %q`,
 		ourUser, password, strings.Join(exports, ", "),
-		visitorUser, rand.Text(), quoteAll(allowed), quoteAll(visitorDenied), quoteAll(append([]string{"_INBOX.>"}, visitorStreams...)),
+		visitorUser, rand.Text(), quoteAll(allowed), quoteAll(visitorDenied), quoteAll(visitorStreams),
 		strings.Join(imports, ", "), visitorUser)
 	if err := opts.ProcessConfigString(config); err != nil {
 		return "", fmt.Errorf("configure accounts: %w", err)

@@ -242,15 +242,18 @@ func TestGateRefusals(t *testing.T) {
 		target, config string
 		ok             bool
 	}{
-		"ephemeral":       {"SAMPLES", `{}`, true},
-		"named":           {"SAMPLES.x", `{"name":"x","inactive_threshold":300000000000}`, true},
-		"filtered":        {"SAMPLES.x.samples.A.>", `{"name":"x","filter_subject":"samples.A.>"}`, true},
-		"archive":         {"SAMPLES.archive", `{}`, false},
-		"archive by name": {"SAMPLES", `{"name":"archive"}`, false},
-		"durable":         {"SAMPLES.x", `{"durable_name":"x"}`, false},
-		"push":            {"SAMPLES.x", `{"deliver_subject":"_INBOX.x"}`, false},
-		"immortal":        {"SAMPLES.x", `{"inactive_threshold":7200000000000}`, false},
-		"nonsense":        {"SAMPLES.x", `[`, false},
+		"ephemeral":           {"SAMPLES", `{}`, true},
+		"named":               {"SAMPLES.x", `{"name":"x","inactive_threshold":300000000000}`, true},
+		"filtered":            {"SAMPLES.x.samples.A.>", `{"name":"x","filter_subject":"samples.A.>"}`, true},
+		"archive":             {"SAMPLES.archive", `{}`, false},
+		"archive by name":     {"SAMPLES", `{"name":"archive"}`, false},
+		"durable for ever":    {"SAMPLES.x", `{"durable_name":"x"}`, false},
+		"durable for an hour": {"SAMPLES.x", `{"durable_name":"x","inactive_threshold":3600000000000}`, true},
+		"push":                {"SAMPLES.x", `{"deliver_subject":"_INBOX.x"}`, true},
+		"push to a stream":    {"SAMPLES.x", `{"deliver_subject":"drops.order.x"}`, false},
+		"source":              {"SAMPLES.x", `{"sourcing":true}`, false},
+		"immortal":            {"SAMPLES.x", `{"inactive_threshold":7200000000000}`, false},
+		"nonsense":            {"SAMPLES.x", `[`, false},
 	} {
 		if got := refuse(c.target, []byte(`{"stream_name":"SAMPLES","config":`+c.config+`}`)) == ""; got != c.ok {
 			t.Errorf("%s: allowed %v", name, got)
@@ -267,6 +270,31 @@ func TestOurPasswordIsNeeded(t *testing.T) {
 			t.Errorf("user %s was let in with a wrong password", user)
 		} else if !errors.Is(err, nats.ErrAuthorization) {
 			t.Errorf("user %s: %v", user, err)
+		}
+	}
+}
+
+// TestVisitorsMayBePushedTo is what nats sub --all does: an ordered push
+// consumer, with flow control.
+func TestVisitorsMayBePushedTo(t *testing.T) {
+	l := openLog(t, Options{Listen: "127.0.0.1:0"})
+	store(t, l, 0, 200)
+	nc, _ := visitor(t, l)
+	js, err := nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := js.SubscribeSync("samples.TEST.>", nats.OrderedConsumer(), nats.BindStream(SamplesStream))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 200 {
+		m, err := sub.NextMsgWithContext(within(t, 10*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if meta, err := m.Metadata(); err != nil || meta.Sequence.Stream != uint64(n+1) {
+			t.Fatalf("message %d: %+v, %v", n, meta, err)
 		}
 	}
 }

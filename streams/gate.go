@@ -14,8 +14,8 @@ const visitorIdle = time.Hour
 
 // gate creates consumers for visitors. The server would take any: one that
 // overwrites "archive", one that pushes into a stream's subject, one that stays
-// for ever. So their requests come here, and only those for a pull consumer
-// that dies when idle go on to the server.
+// for ever. So their requests come here, and only those for a consumer that dies
+// when idle and delivers to its owner go on to the server.
 type gate struct {
 	nc *nats.Conn
 }
@@ -27,7 +27,6 @@ type consumerRequest struct {
 		Name           string        `json:"name"`
 		Durable        string        `json:"durable_name"`
 		DeliverSubject string        `json:"deliver_subject"`
-		DeliverGroup   string        `json:"deliver_group"`
 		Inactive       time.Duration `json:"inactive_threshold"`
 		Sourcing       bool          `json:"sourcing"`
 	} `json:"config"`
@@ -69,12 +68,10 @@ func refuse(target string, body []byte) string {
 	switch {
 	case name == ArchiveName || r.Config.Name == ArchiveName || r.Config.Durable == ArchiveName:
 		return "the consumer archive belongs to pvlog"
-	case r.Config.Durable != "":
-		return "without a credential only ephemeral consumers can be made"
-	case r.Config.DeliverSubject != "" || r.Config.DeliverGroup != "" || r.Config.Sourcing:
-		return "without a credential only pull consumers can be made"
-	case r.Config.Inactive > visitorIdle:
-		return fmt.Sprintf("without a credential a consumer's inactive threshold is %v at most", visitorIdle)
+	case r.Config.DeliverSubject != "" && !strings.HasPrefix(r.Config.DeliverSubject, "_INBOX."), r.Config.Sourcing:
+		return "without a credential a consumer can be pulled from, or deliver to _INBOX.>"
+	case r.Config.Durable != "" && r.Config.Inactive <= 0, r.Config.Inactive > visitorIdle:
+		return fmt.Sprintf("without a credential a consumer has an inactive threshold, of %v at most", visitorIdle)
 	}
 	return ""
 }
