@@ -65,7 +65,7 @@ func applyAccounts(opts *server.Options) (password string, err error) {
 		exports = append(exports, fmt.Sprintf("{stream: %q}", s))
 		imports = append(imports, fmt.Sprintf("{stream: {account: PVLOG, subject: %q}}", s))
 	}
-	allowed := append([]string{"$JS.API.CONSUMER.CREATE.>"}, visitorServices...)
+	allowed := append([]string{"$JS.API.CONSUMER.CREATE.>", "$SYS.REQ.USER.INFO"}, visitorServices...)
 	config := fmt.Sprintf(`
 		accounts {
 			PVLOG {

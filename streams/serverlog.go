@@ -27,8 +27,15 @@ func (l serverLog) Warnf(format string, v ...any) {
 // Fatalf logs at error level; the server does not end the process.
 func (l serverLog) Fatalf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }
 
-// Errorf logs at error level.
-func (l serverLog) Errorf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }
+// Errorf logs at error level, but what a visitor may not do is its own fault.
+func (l serverLog) Errorf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	if strings.Contains(text, visitorUser) && strings.Contains(text, "Violation") {
+		l.log.Info(text)
+		return
+	}
+	l.log.Error(text)
+}
 
 // Debugf logs at debug level.
 func (l serverLog) Debugf(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
