@@ -357,7 +357,7 @@ func TestStartsThatCannotWorkAreRefused(t *testing.T) {
 		{[]string{"serve", "--config", file + ".none"}, "no such file"},
 		{[]string{"serve", "--wrong"}, "--wrong"},
 		{[]string{"inspect", fresh + ".none"}, "no such file"},
-		{[]string{"drops", "--http", "127.0.0.1:1"}, "pvlog serve"},
+		{[]string{"drops", "--server", "127.0.0.1:1"}, "pvlog serve"},
 	} {
 		if out := refused(t, c.args...); !strings.Contains(out, c.says) {
 			t.Errorf("pvlog %s said:\n%s\nwant it to name %q", strings.Join(c.args, " "), out, c.says)

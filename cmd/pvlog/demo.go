@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -126,9 +124,9 @@ func (c *demoCmd) show(ctx context.Context, a *appliance.Appliance, ioc *simioc.
 	return err
 }
 
-// archive asks for the PVs that a run on kept data does not archive already.
+// archive asks for the PVs; on kept data most are archived already.
 func (c *demoCmd) archive(ctx context.Context, address string, names []string) error {
-	_, err := get(ctx, "http://"+address+"/mgmt/bpl/archivePV?pv="+url.QueryEscape(strings.Join(names, ",")))
+	_, err := client{Server: address}.post(ctx, "/mgmt/bpl/archivePV", nil, names)
 	return err
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -15,11 +14,11 @@ import (
 
 // dropsCmd asks a running server: the drop log belongs to its process.
 type dropsCmd struct {
+	client
 	PV     string `arg:"" optional:"" default:"*" help:"PV name or glob."`
 	Reason string `help:"Only this reason: drift_future, drift_past, before_1991, nanos, order, type, file, damaged, unregistered."`
 	Limit  int    `default:"1000" help:"Newest drops to list at most."`
 	Format string `default:"table" enum:"table,json" help:"table or json."`
-	HTTP   string `name:"http" env:"PVLOG_HTTP" default:"127.0.0.1:17665" help:"Address of the server."`
 }
 
 // drop is one element of /api/v1/drops.
@@ -37,7 +36,7 @@ type drop struct {
 // Run prints the drops, oldest first.
 func (c *dropsCmd) Run(ctx context.Context) error {
 	query := url.Values{"pv": {c.PV}, "reason": {c.Reason}, "limit": {strconv.Itoa(c.Limit)}}
-	body, err := get(ctx, "http://"+c.HTTP+"/api/v1/drops?"+query.Encode())
+	body, err := c.get(ctx, "/api/v1/drops", query)
 	if err != nil {
 		return err
 	}
@@ -47,7 +46,7 @@ func (c *dropsCmd) Run(ctx context.Context) error {
 	}
 	var drops []drop
 	if err := json.Unmarshal(body, &drops); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", c.HTTP, err)
+		return fmt.Errorf("read the answer of %s: %w", c.Server, err)
 	}
 	return printDrops(os.Stdout, drops)
 }
@@ -60,22 +59,4 @@ func printDrops(w io.Writer, drops []drop) error {
 		fmt.Fprintf(table, "%s\t%s\t%.40s\t%d\t%s\t%s\n", d.PV, at, d.Value, d.Severity, d.Reason, d.Detail)
 	}
 	return table.Flush()
-}
-
-// get fetches a page of the server; the error says what the server said.
-func get(ctx context.Context, address string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("%w (is `pvlog serve` running there? --http names another address)", err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s: %s", address, response.Status, body)
-	}
-	return body, err
 }

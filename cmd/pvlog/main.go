@@ -18,11 +18,19 @@ import (
 type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Archive: embedded log, Channel Access, PB files, HTTP."`
 	Config  configCmd  `cmd:"" help:"Print the effective configuration as YAML with comments."`
+	Archive archiveCmd `cmd:"" help:"Ask a running server to archive PVs."`
+	Pause   pauseCmd   `cmd:"" help:"Pause sampling of PVs."`
+	Resume  resumeCmd  `cmd:"" help:"Resume sampling of PVs."`
+	Stop    stopCmd    `cmd:"" help:"End sampling of PVs; registration and data stay."`
+	Delete  deleteCmd  `cmd:"" help:"Forget paused or stopped PVs."`
+	List    listCmd    `cmd:"" help:"List the names of registered PVs."`
+	Status  statusCmd  `cmd:"" help:"Show how PVs fare."`
+	Get     getCmd     `cmd:"" help:"Print samples of a PV."`
+	Drops   dropsCmd   `cmd:"" help:"List samples that no partition could hold, with the reason."`
+	Inspect inspectCmd `cmd:"" help:"Show what PB files hold and whether they are sound."`
+	Decode  decodeCmd  `cmd:"" help:"Turn a message of the log from standard input into JSON (for nats --translate)."`
 	Demo    demoCmd    `cmd:"" help:"Run a simulated IOC and an archiver, and watch samples flow."`
 	Ioc     iocCmd     `cmd:"" help:"Run a simulated IOC."`
-	Inspect inspectCmd `cmd:"" help:"Show what PB files hold and whether they are sound."`
-	Drops   dropsCmd   `cmd:"" help:"List samples that no partition could hold, with the reason."`
-	Decode  decodeCmd  `cmd:"" help:"Turn a message of the log from standard input into JSON (for nats --translate)."`
 	Bench   benchCmd   `cmd:"" help:"Measure this machine."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
@@ -31,16 +39,19 @@ type commands struct {
 
 func main() { os.Exit(run(os.Args[1:])) }
 
-// run gives the exit code: 0 done, 1 failed, 80 and above a wrong command line.
+// run gives the exit code: see exitFailed and its siblings.
 func run(args []string) int {
 	var cli commands
 	parser := kong.Must(&cli,
 		kong.Name("pvlog"),
 		kong.Description("An archiver for EPICS process variables."),
-		kong.UsageOnError(),
+		kong.WithHyphenPrefixedParameters(true), // --from -1h
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	parsed, err := parser.Parse(args)
-	parser.FatalIfErrorf(err)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "pvlog: %v (pvlog --help lists commands and flags)\n", err)
+		return exitUsage
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -52,7 +63,7 @@ func run(args []string) int {
 	parsed.Bind(log)
 	if err := parsed.Run(); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintf(os.Stderr, "pvlog: %v\n", err)
-		return 1
+		return exitCode(err)
 	}
 	return 0
 }

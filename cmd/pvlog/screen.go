@@ -92,8 +92,9 @@ func hints(a *appliance.Appliance) []string {
 		"",
 		"try, in another terminal:",
 		"  curl 'http://" + at.HTTP + "/retrieval/data/getData.json?pv=demo:sine'",
-		"  curl 'http://" + at.HTTP + "/mgmt/bpl/getPVStatus?pv=demo:*'",
-		"  bin/pvlog drops --http " + at.HTTP,
+		"  bin/pvlog get --server " + at.HTTP + " --from -1m demo:sine",
+		"  bin/pvlog status --server " + at.HTTP + " 'demo:*'",
+		"  bin/pvlog drops --server " + at.HTTP,
 	}
 	if at.NATS != "" {
 		lines = append(lines, "  nats -s "+at.NATS+" stream ls;  nats -s "+at.NATS+" sub 'samples.>' --translate 'bin/pvlog decode {{Subject}}'")

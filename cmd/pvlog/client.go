@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Exit codes that scripts can use.
+const (
+	exitFailed  = 1 // it could not be done
+	exitUsage   = 2 // the command line is wrong
+	exitPartial = 3 // done for some of the PVs, or not true of all of them
+)
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	error
+}
+
+// Unwrap gives the error without its code.
+func (e exitError) Unwrap() error { return e.error }
+
+// exitCode is how the process ends after err.
+func exitCode(err error) int {
+	if coded, ok := errors.AsType[exitError](err); ok {
+		return coded.code
+	}
+	return exitFailed
+}
+
+// client asks a running server.
+type client struct {
+	Server string `env:"PVLOG_SERVER" default:"127.0.0.1:17665" placeholder:"ADDR" help:"Address of the server."`
+	Token  string `env:"PVLOG_TOKEN" placeholder:"TOKEN" help:"Credential for changes from another host."`
+}
+
+// get fetches a page.
+func (c client) get(ctx context.Context, path string, query url.Values) ([]byte, error) {
+	return c.all(ctx, http.MethodGet, path, query, nil)
+}
+
+// post sends v as JSON.
+func (c client) post(ctx context.Context, path string, query url.Values, v any) ([]byte, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return c.all(ctx, http.MethodPost, path, query, body)
+}
+
+func (c client) all(ctx context.Context, method, path string, query url.Values, body []byte) ([]byte, error) {
+	stream, err := c.open(ctx, method, path, query, body)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := io.ReadAll(stream)
+	if err = errors.Join(err, stream.Close()); err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", c.Server, err)
+	}
+	return answer, nil
+}
+
+// open sends a request and gives the body of a good answer; the error of
+// another says what the server said.
+func (c client) open(ctx context.Context, method, path string, query url.Values, body []byte) (io.ReadCloser, error) {
+	address := url.URL{Scheme: "http", Host: strings.TrimPrefix(c.Server, "http://"), Path: path, RawQuery: query.Encode()}
+	request, err := http.NewRequestWithContext(ctx, method, address.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, exitError{exitUsage, fmt.Errorf("--server %q: %w", c.Server, err)}
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if c.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("%w (is `pvlog serve` running there? --server names another address)", err)
+	}
+	if response.StatusCode == http.StatusOK {
+		return response.Body, nil
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	return nil, errors.Join(refusal(response.Status, text), err, response.Body.Close())
+}
+
+// refusal words what the server answered for a person.
+func refusal(status string, body []byte) error {
+	var each []outcome
+	if err := json.Unmarshal(body, &each); err == nil && len(each) > 0 {
+		why := make([]error, len(each))
+		for i, o := range each {
+			why[i] = errors.New(o.Validation)
+		}
+		return errors.Join(why...)
+	}
+	var said struct{ Error, Hint, Validation string }
+	if err := json.Unmarshal(body, &said); err != nil || said.Error == "" && said.Validation == "" {
+		return fmt.Errorf("the server answered %s: %.500s", status, body)
+	}
+	if said.Error == "" {
+		said.Error = said.Validation
+	}
+	if said.Hint == "" {
+		return errors.New(said.Error)
+	}
+	return fmt.Errorf("%s (%s)", said.Error, said.Hint)
+}
