@@ -31,9 +31,11 @@ var applianceClients = []struct {
 	exact bool // tells nanoseconds and status
 	types []schema.DBRType
 }{
-	// its shorts and enums are read with the wrong width, its arrays padded
+	// reads shorts and enums with the wrong width, pads arrays, and cuts strings
+	// after 40 bytes (which Latin-1 text may exceed as UTF-8)
 	{"aaclient", true, []schema.DBRType{schema.ScalarDouble, schema.ScalarInt, schema.ScalarString, schema.WaveformDouble, schema.WaveformInt, schema.WaveformFloat}},
-	// wants arrays of one length and has times as float64
+	// wants arrays of one length, has times as float64, and strips white space
+	// off a chunk, which the sixth state of an enum ends with (0x0C)
 	{"aapy", false, []schema.DBRType{schema.ScalarDouble, schema.ScalarInt, schema.ScalarEnum}},
 	{"aapy-json", false, []schema.DBRType{schema.ScalarDouble, schema.ScalarInt, schema.ScalarEnum, schema.ScalarString}},
 }
@@ -57,7 +59,10 @@ func TestEpicsApplianceClientsReadPvlog(t *testing.T) {
 	}
 	told, until := map[string]map[string][]clientLine{}, time.Now()
 	for _, c := range applianceClients {
-		told[c.name] = r.retrieve(c.name, r.ofTypes(readable, c.types))
+		pvs := slices.DeleteFunc(r.ofTypes(readable, c.types), func(pv string) bool {
+			return c.name == "aapy" && pv == epicsPrefix+"unnamed"
+		})
+		told[c.name] = r.retrieve(c.name, pvs)
 	}
 	_, stored := r.finish(drops)
 	for _, c := range applianceClients {
@@ -146,7 +151,7 @@ func compareLine(l clientLine, s sample, exact bool) error {
 			}
 			continue
 		}
-		if !clientEquals(elements[i], text) {
+		if !clientEquals(elements[i], text, exact) {
 			return fmt.Errorf("element %d", i)
 		}
 	}
@@ -178,8 +183,12 @@ func clientElements(value any) []any {
 }
 
 // clientEquals compares an element; retrieve.py writes what is not finite as
-// text, and a client that reads JSON has null for it.
-func clientEquals(value any, text json.RawMessage) bool {
+// text, and a client that reads JSON has null for it. cut says that the client
+// cuts strings.
+func clientEquals(value any, text json.RawMessage, cut bool) bool {
+	if s, isString := value.(string); isString && cut {
+		value = s[:min(len(s), 40)]
+	}
 	f, isFloat := value.(float64)
 	if !isFloat || !notFinite(f) {
 		return equalsJSON(value, text)

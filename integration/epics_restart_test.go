@@ -37,7 +37,7 @@ func TestEpicsIOCRestartLosesNothing(t *testing.T) {
 func reconnections(samples []sample) int {
 	n := 0
 	for _, s := range samples {
-		if s.fields["cnxregainedepsecs"] != "" && s.fields["startup"] == "" {
+		if s.fields["cnxregainedepsecs"] != "" && s.fields["startup"] != "true" {
 			n++
 		}
 	}

@@ -146,20 +146,29 @@ func (j *judgement) collapsed(i int) bool {
 // foreign judges a sample that the witness did not see: a present value of one
 // of pvlog's connections, or the other side of a collapse.
 func (j *judgement) foreign(s sample, where string) {
-	before := -1
+	before := -1 // the newest update of those older than s: an IOC that restarts begins in 1990
 	for i, u := range j.updates {
-		if s.at.After(u.at) {
+		if s.at.After(u.at) && (before < 0 || !j.updates[before].at.After(u.at)) {
 			before = i
 		}
 	}
 	switch {
 	case before < 0 && !j.silent:
-		j.breach("%s, and the witness saw nothing so old: %v", where, s)
+		j.breach("%s, and the witness saw nothing so old: %v; %s", where, s, j.around(before))
 	case !j.silent && valueKey(j.updates[before].value) != valueKey(s.value) && !j.repeated(before+1):
-		j.breach("%s, and the witness did not see it: %v", where, s)
+		j.breach("%s, and the witness did not see it: %v; %s", where, s, j.around(before))
 	default:
 		j.found.present++
 	}
+}
+
+// around shows what the witness saw about update i.
+func (j *judgement) around(i int) string {
+	var lines []string
+	for n := max(0, i-1); n <= min(i+2, len(j.updates)-1); n++ {
+		lines = append(lines, fmt.Sprintf("%d: %v, seen %v", n, j.updates[n], j.updates[n].seen.UTC().Format(time.RFC3339Nano)))
+	}
+	return "the witness saw " + strings.Join(lines, "; ")
 }
 
 // repeated reports whether the witness was sent update i twice.

@@ -139,8 +139,17 @@ class Witness:
 def write(witness, out, waited_for):
     """Writes and flushes line by line until None comes, and counts updates."""
     updates = 0
+    told = time.monotonic()
     while True:
-        line = witness.lines.get()
+        try:
+            line = witness.lines.get(timeout=5)
+        except queue.Empty:
+            line = {}
+        if waited_for and time.monotonic() - told > 5:
+            told = time.monotonic()
+            print("no update yet of %d: %s" % (len(waited_for), " ".join(sorted(waited_for)[:10])), flush=True)
+        if line == {}:
+            continue
         if line is None:
             break
         out.write(json.dumps(line) + "\n")
