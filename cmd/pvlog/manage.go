@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -33,7 +34,7 @@ func (l pvList) names() ([]string, error) {
 		names = append(names, read...)
 	}
 	if len(names) == 0 {
-		return nil, exitError{exitUsage, fmt.Errorf("there are no PV names on standard input")}
+		return nil, exitError{exitUsage, errors.New("there are no PV names on standard input")}
 	}
 	return names, nil
 }
@@ -170,7 +171,11 @@ func (c *deleteCmd) Run(ctx context.Context) error {
 		return fmt.Errorf("read the server's answer: %w", err)
 	}
 	if o.Validation != "" {
-		return exitError{exitPartial, fmt.Errorf("%s", o.Validation)}
+		code := exitPartial // the answer is one for all of them
+		if len(names) == 1 {
+			code = exitFailed
+		}
+		return exitError{code, errors.New(o.Validation)}
 	}
 	fmt.Println("deleted")
 	return nil
