@@ -11,7 +11,6 @@ import (
 	"unicode"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
 	"pvlog/schema"
@@ -47,20 +46,34 @@ type DropLog struct {
 	mu         sync.Mutex // guards what follows: appends go one after the other
 	batcher    *batcher
 	reconnects int64
+	seen       seenDrops // during a redelivery
+	doubt      bool      // an append failed midway: the next one looks for all of its drops
 }
 
 // Append stores drops and waits until the log has them; [Log.Sync] makes them
-// durable. On an error some may be stored: append all of them again, with
-// Redelivered set by what Reset said. A redelivered drop whose position is not
-// above the newest on its subject is there already and is not stored again.
+// durable. On an error some may be stored: append all of them again. A
+// redelivered drop whose position stands on its subject already is not stored
+// again.
 func (d *DropLog) Append(ctx context.Context, drops []Drop) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	err := d.append(ctx, drops)
+	if err != nil {
+		d.seen, d.doubt = seenDrops{}, true
+		return err
+	}
+	d.doubt = false
+	return nil
+}
+
+func (d *DropLog) append(ctx context.Context, drops []Drop) error {
 	s, err := d.log.current()
 	if err != nil {
 		return err
 	}
-	newest := map[string]Position{}
+	if err := d.seen.load(ctx, s, drops, d.doubt); err != nil {
+		return err
+	}
 	var wire []outgoing
 	size := 0
 	for i := range drops {
@@ -69,14 +82,11 @@ func (d *DropLog) Append(ctx context.Context, drops []Drop) error {
 		if err != nil {
 			return err
 		}
-		seen, err := d.seen(ctx, s, drop, subject, newest)
-		if err != nil {
-			return err
-		}
-		if seen {
+		if (drop.Redelivered || d.doubt) && d.seen.has(subject, drop.Position) {
 			d.log.metrics.dropsSeen.Inc()
 			continue
 		}
+		d.seen.add(subject, drop.Position)
 		before := len(wire)
 		if wire, err = drop.appendWire(wire, subject); err != nil {
 			return err
@@ -130,59 +140,6 @@ func (d *Drop) subject() (string, error) {
 		return "", fmt.Errorf("drop of %s: it has no reason", d.PV)
 	}
 	return Subject(DropsPrefix+"."+d.Reason, d.PV), nil
-}
-
-// seen reports whether the drop was stored before. newest caches what this call
-// knows of the subjects.
-func (d *DropLog) seen(ctx context.Context, s *session, drop *Drop, subject string, newest map[string]Position) (bool, error) {
-	if !drop.Redelivered {
-		return false, nil
-	}
-	last, known := newest[subject]
-	if !known {
-		var err error
-		if last, err = newestDrop(ctx, s, subject); err != nil {
-			return false, fmt.Errorf("look for the drop of %s at %d/%d: %w", drop.PV, drop.Position.Seq, drop.Position.Index, err)
-		}
-	}
-	if notAbove(drop.Position, last) {
-		newest[subject] = last
-		return true, nil
-	}
-	newest[subject] = drop.Position
-	return false, nil
-}
-
-// notAbove reports whether p was stored when last was: neither its place nor
-// its time is above. Sequences can be used again after a power cut and clocks
-// be set back; where the two disagree, storing twice is better than never.
-func notAbove(p, last Position) bool {
-	if last.Seq == 0 || p.Time.After(last.Time) {
-		return false
-	}
-	return p.Seq < last.Seq || p.Seq == last.Seq && p.Index <= last.Index
-}
-
-// newestDrop is the position of the newest drop on a subject, zero if there is
-// none or its parts are not complete.
-func newestDrop(ctx context.Context, s *session, subject string) (Position, error) {
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
-	defer cancel()
-	stream, err := s.js.Stream(ctx, DropsStream)
-	if err != nil {
-		return Position{}, err
-	}
-	m, err := stream.GetLastMsgForSubject(ctx, subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Position{}, nil
-	}
-	if err != nil {
-		return Position{}, err
-	}
-	if n, count, ok := strings.Cut(m.Header.Get(headerPart), "/"); ok && n != count {
-		return Position{}, nil
-	}
-	return parsePosition(m.Header.Get(headerPosition)), nil
 }
 
 // appendWire adds the drop as it is sent.

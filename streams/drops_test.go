@@ -114,27 +114,85 @@ func TestRedeliveredDropsAreStoredOnce(t *testing.T) {
 	}
 }
 
-func TestNotAbove(t *testing.T) {
-	at := func(seq uint64, index int, sec int64) Position {
-		return Position{Seq: seq, Index: index, Time: time.Unix(sec, 0)}
+// TestARedeliveredDropBehindOthersIsKept: a sample that was kept before a crash
+// and is rejected after it stands before drops that were stored already, and
+// sequences may be used again with another time.
+func TestARedeliveredDropBehindOthersIsKept(t *testing.T) {
+	l := openLog(t, Options{})
+	if err := l.Drops().Append(t.Context(), []Drop{dropOf("A", "file", 9, 1)}); err != nil {
+		t.Fatal(err)
 	}
-	for name, c := range map[string]struct {
-		p, last Position
-		want    bool
-	}{
-		"nothing there":                     {at(1, 0, 1), Position{}, false},
-		"the same":                          {at(5, 1, 50), at(5, 1, 50), true},
-		"earlier message":                   {at(4, 9, 40), at(5, 1, 50), true},
-		"earlier in the message":            {at(5, 0, 50), at(5, 1, 50), true},
-		"later in the message":              {at(5, 2, 50), at(5, 1, 50), false},
-		"later message":                     {at(6, 0, 60), at(5, 1, 50), false},
-		"sequence used again, later time":   {at(4, 0, 60), at(5, 1, 50), false},
-		"clock set back, later sequence":    {at(6, 0, 40), at(5, 1, 50), false},
-		"later message in the same instant": {at(6, 0, 50), at(5, 1, 50), false},
-	} {
-		if got := notAbove(c.p, c.last); got != c.want {
-			t.Errorf("%s: %v", name, got)
+	reused := dropOf("A", "file", 9, 1)
+	reused.Position.Time = reused.Position.Time.Add(time.Hour)
+	behind := []Drop{dropOf("A", "file", 4, 0), dropOf("A", "file", 9, 0), dropOf("A", "file", 9, 1), reused}
+	for i := range behind {
+		behind[i].Redelivered = true
+	}
+	if err := l.Drops().Append(t.Context(), behind); err != nil {
+		t.Fatal(err)
+	}
+	if got := listDrops(t, l, DropFilter{}); len(got) != 4 {
+		t.Errorf("%d drops, want 4", len(got))
+	}
+}
+
+// TestAFailedAppendIsRepeatedWithoutDoubles stores a part of what an append
+// failed with, and appends all of it again.
+func TestAFailedAppendIsRepeatedWithoutDoubles(t *testing.T) {
+	l := openLog(t, Options{})
+	drops := []Drop{dropOf("A", "order", 1, 0), dropOf("A", "order", 2, 0), dropOf("B", "type", 3, 0)}
+	if err := l.Drops().Append(t.Context(), drops[:2]); err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	session := l.session
+	l.session = nil // as while the server restarts
+	l.mu.Unlock()
+	if err := l.Drops().Append(t.Context(), drops); schema.CodeOf(err) != schema.Unavailable {
+		t.Fatalf("an append without a server: %v", err)
+	}
+	l.mu.Lock()
+	l.session = session
+	l.mu.Unlock()
+	for range 2 {
+		if err := l.Drops().Append(t.Context(), drops); err != nil {
+			t.Fatal(err)
 		}
+		drops = drops[:0:0]
+	}
+	if got := listDrops(t, l, DropFilter{}); len(got) != 3 {
+		t.Errorf("%d drops, want 3", len(got))
+	}
+}
+
+// TestALargeRedeliveryIsSearchedOnce appends more drops again than one read
+// gives, in several calls.
+func TestALargeRedeliveryIsSearchedOnce(t *testing.T) {
+	const n = 3 * followBatch
+	l := openLog(t, Options{})
+	var drops []Drop
+	for i := range n {
+		drops = append(drops, dropOf("A", "order", uint64(i+1), 0))
+	}
+	if err := l.Drops().Append(t.Context(), drops); err != nil {
+		t.Fatal(err)
+	}
+	for i := range drops {
+		drops[i].Redelivered = true
+	}
+	for i := 0; i < n; i += 100 {
+		if err := l.Drops().Append(t.Context(), drops[i:i+100]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := listDrops(t, l, DropFilter{Limit: 2 * n}); len(got) != n {
+		t.Errorf("%d drops of %d", len(got), n)
+	}
+	if err := l.Drops().Append(t.Context(), []Drop{dropOf("A", "order", n+1, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	if l.drops.seen.subjects != nil {
+		t.Error("positions are kept after the redelivery")
 	}
 }
 
