@@ -153,7 +153,7 @@ func TestFollowSurvivesARestartOfTheServer(t *testing.T) {
 			t.Fatalf("followed %d, want %d", seq, i+1)
 		}
 		if i < 2 {
-			l.restart(t.Context())
+			l.restart(t.Context(), always)
 		}
 	}
 	if err := <-done; !errors.Is(err, end) {

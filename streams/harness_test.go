@@ -143,3 +143,5 @@ func checkOrder(t testing.TB, messages []Message, perPV int, again bool) {
 }
 
 func pvName(i int) schema.PVName { return schema.PVName(fmt.Sprintf("TEST:PV%04d:VAL", i)) }
+
+func always() bool { return true }

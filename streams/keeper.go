@@ -43,7 +43,7 @@ func (l *Log) runKeeper(ctx context.Context) {
 			if now.Before(next) {
 				continue
 			}
-			l.restart(ctx)
+			l.restart(ctx, l.mustRestart)
 			next, pause = time.Now().Add(pause), min(2*pause, restartPause)
 		}
 	}
@@ -88,8 +88,15 @@ func (s *session) fault() error {
 	return errors.New(h.Error)
 }
 
-// restart replaces the session if the file system has room for one.
-func (l *Log) restart(ctx context.Context) {
+// restart replaces the session if that is still needed and the file system has
+// room for one. Two servers on one directory would destroy it: one restart at a
+// time.
+func (l *Log) restart(ctx context.Context, needed func() bool) {
+	l.restartMu.Lock()
+	defer l.restartMu.Unlock()
+	if !needed() {
+		return
+	}
 	_, free, err := space(l.opt.Dir)
 	if err != nil || free < restartSpace {
 		l.log.Warn("the log's server cannot store and is not restarted yet: its file system is full",

@@ -32,6 +32,8 @@ type Log struct {
 
 	reconnects atomic.Int64 // of our connection within a session
 
+	restartMu sync.Mutex // one restart of the server at a time; taken before mu and ledgerMu
+
 	ledgerMu sync.Mutex // guards the next two; taken alone
 	ledger   ledger
 	problems []string
@@ -138,6 +140,8 @@ func (l *Log) Run(ctx context.Context) error {
 // Close makes what is stored durable, stops the server and gives the directory
 // back. Appends that wait end with [ErrClosed].
 func (l *Log) Close() error {
+	l.restartMu.Lock() // the directory is not given back under a starting server
+	defer l.restartMu.Unlock()
 	l.samples.close()
 	var noted error
 	if _, err := l.current(); err == nil {

@@ -173,7 +173,7 @@ func TestListenerStaysWhereItIs(t *testing.T) {
 	if host, port, err := net.SplitHostPort(addr); err != nil || host != "localhost" || port == "0" {
 		t.Fatalf("listening on %q", addr)
 	}
-	l.restart(t.Context())
+	l.restart(t.Context(), always)
 	visitor(t, l)
 	if l.Addr() != addr {
 		t.Errorf("after a restart the listener is at %s, was at %s", l.Addr(), addr)

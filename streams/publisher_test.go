@@ -37,7 +37,7 @@ func appendAll(t *testing.T, l *Log, pvs, perPV int) *sync.WaitGroup {
 func TestOrderSurvivesFaultsOfTheServer(t *testing.T) {
 	const pvs, perPV = 40, 400
 	disturb := map[string]func(t *testing.T, l *Log){
-		"the server restarts": func(t *testing.T, l *Log) { l.restart(t.Context()) },
+		"the server restarts": func(t *testing.T, l *Log) { l.restart(t.Context(), always) },
 		"JetStream gives up": func(t *testing.T, l *Log) {
 			s, err := l.current()
 			if err != nil {
