@@ -36,7 +36,8 @@ func (c *Channel) Update(_ *caclient.Channel, u caclient.Update) {
 	buffer := c.engine.buffers.Get().(*[]byte)
 	defer c.engine.buffers.Put(buffer)
 	event, stamp, err := ca.DecodeTime((*buffer)[:0], u.Type, u.Count, c.waveform, u.Payload)
-	if errors.Is(err, ca.ErrNoValue) {
+	empty := errors.Is(err, ca.ErrNoValue)
+	if empty {
 		// An array of one element at most that is empty now: no scalar can say
 		// so. As the waveform that it is, the archive drops it by its type.
 		event, stamp, err = ca.DecodeTime((*buffer)[:0], u.Type, u.Count, true, u.Payload)
@@ -47,7 +48,13 @@ func (c *Channel) Update(_ *caclient.Channel, u caclient.Update) {
 	}
 	s := c.sample(stamp, u.Received)
 	s.Event = event
+	first := c.first
 	*buffer = c.take(s, stamp.Time)
+	if empty {
+		c.first = first // the next is the connection's first that can be kept
+	} else if s.Type != s.Registered {
+		c.sawOtherType(s.Type, s.Registered)
+	}
 }
 
 // sample is the envelope of an update (D1), its event still missing.
@@ -56,9 +63,6 @@ func (c *Channel) sample(stamp ca.Stamp, now time.Time) schema.RawSample {
 	c.history.sawEvent(now)
 	c.engine.metrics.received.Inc()
 	set := c.settings.Load()
-	if stamp.Type != set.registered {
-		c.sawOtherType(stamp.Type, set.registered)
-	}
 	return schema.RawSample{
 		Type:        stamp.Type,
 		Year:        stamp.Year,
