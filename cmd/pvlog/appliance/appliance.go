@@ -224,7 +224,7 @@ func (a *Appliance) announce() error {
 		return fmt.Errorf("write addresses: %w", err)
 	}
 	a.log.Info("pvlog is archiving", "http", "http://"+a.addresses.HTTP, "nats", a.addresses.NATS,
-		"data", a.config.Data, "pvs", len(a.registry.All()), "version", Version())
+		"data", a.config.Data, "pvs", len(a.registry.All()), "durability", a.config.Log.promise(), "version", Version())
 	close(a.ready)
 	return nil
 }

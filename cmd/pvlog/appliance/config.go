@@ -42,6 +42,17 @@ type LogConfig struct {
 	WaitingBytes  int64         `yaml:"waiting_bytes"`
 }
 
+// promise says what a crash and a power cut may cost (D8).
+func (l LogConfig) promise() string {
+	switch l.Durability {
+	case "async":
+		return fmt.Sprintf("async: a crash of the process may lose the last milliseconds of the log, a power cut at most %v", l.SyncInterval)
+	case "always":
+		return "always: neither a crash nor a power cut loses anything of the log"
+	}
+	return fmt.Sprintf("flush: a crash of the process loses nothing of the log, a power cut at most its last %v", l.SyncInterval)
+}
+
 // DropsConfig configures the drop log.
 type DropsConfig struct {
 	Keep     time.Duration `yaml:"keep"`
