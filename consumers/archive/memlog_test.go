@@ -26,6 +26,7 @@ type memLog struct {
 	delivered uint64
 	drops     map[streams.Position]streams.Drop
 	failDrops int
+	failAck   error // until Reset, as after a restart of the server
 	onAck     func(seq uint64)
 }
 
@@ -45,7 +46,7 @@ func (l *memLog) add(pv schema.PVName, samples ...schema.RawSample) uint64 {
 func (l *memLog) Reset(context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.next, l.seenUpTo = l.floor, max(l.seenUpTo, l.delivered)
+	l.next, l.seenUpTo, l.failAck = l.floor, max(l.seenUpTo, l.delivered), nil
 	return nil
 }
 
@@ -67,6 +68,9 @@ func (l *memLog) Fetch(ctx context.Context, _ time.Duration) ([]streams.Message,
 func (l *memLog) Ack(_ context.Context, seq uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.failAck != nil {
+		return l.failAck
+	}
 	if seq > l.delivered {
 		l.t.Errorf("acknowledged %d, delivered only %d", seq, l.delivered)
 	}
@@ -94,4 +98,11 @@ func (l *memLog) Append(_ context.Context, drops []streams.Drop) error {
 		l.drops[d.Position] = d
 	}
 	return nil
+}
+
+// position is the sequence that the next fetch begins behind.
+func (l *memLog) position() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next
 }

@@ -89,6 +89,11 @@ func (a *Archive) load(f *pvFiles, s schema.RawSample, at schema.Time, redeliver
 	if err != nil {
 		return fmt.Errorf("list partitions of %s: %w", f.pv, err)
 	}
+	if len(files) == 0 { // a store whose mount is lost has none either
+		if err := a.checkStore(); err != nil {
+			return err
+		}
+	}
 	for i := len(files) - 1; i >= 0; i-- {
 		done, err := a.loadFile(f, files[i], limit, from, redelivered)
 		if err != nil {
@@ -169,7 +174,8 @@ func (a *Archive) tail(f *pvFiles, path string, from schema.Time, redelivered bo
 }
 
 // lookup finds what was written for the PV at an instant: in the buffers, then
-// in the partition of that instant.
+// in the partition of that instant. What is not found in a store whose mount is
+// lost is an error.
 func (a *Archive) lookup(f *pvFiles, at schema.Time) (schema.Event, bool, error) {
 	start := a.opt.Store.Granularity.Start(at)
 	for _, p := range f.parts {
@@ -180,6 +186,9 @@ func (a *Archive) lookup(f *pvFiles, at schema.Time) (schema.Event, bool, error)
 	}
 	path := partition.Path(a.opt.Store.Root, f.key, a.opt.Store.Granularity, start)
 	event, found, err := partition.Find(path, at)
+	if err == nil && !found {
+		err = a.checkStore()
+	}
 	if err != nil || !found {
 		return schema.Event{}, false, err
 	}
