@@ -256,7 +256,7 @@ func TestAppendIsHeldBackAndReleased(t *testing.T) {
 }
 
 func TestAppendFailsWhenTheLogIsClosed(t *testing.T) {
-	l := New(Options{Dir: t.TempDir(), LimitBytes: 64 << 20, WaitingBytes: 100})
+	l := New(Options{Dir: t.TempDir(), LimitBytes: 64 << 20, WaitingBytes: 60})
 	if err := l.Samples().Append(t.Context(), pvName(0), sampleOf(0)); !errors.Is(err, ErrClosed) {
 		t.Errorf("append before Open: %v", err)
 	}
