@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -153,15 +154,17 @@ func (r *rig) clientEnvironment() []string {
 	return []string{"EPICS_CA_ADDR_LIST=127.0.0.1:" + strconv.Itoa(r.port), "EPICS_CA_AUTO_ADDR_LIST=NO"}
 }
 
-// freePort is a port that nobody listens on now, in TCP and in UDP.
+// freePort is a port that nobody listens on now, in TCP and in UDP. It lies
+// below the ports that systems hand out by themselves, or some client might
+// get it while the IOC is down.
 func freePort(t testing.TB) int {
 	t.Helper()
-	for range 20 {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 100 {
+		port := 20000 + rand.IntN(12000)
+		tcp, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		port := tcp.Addr().(*net.TCPAddr).Port
 		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		_ = tcp.Close()
 		if err == nil {
