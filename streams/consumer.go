@@ -48,6 +48,9 @@ type Consumer struct {
 	last       uint64 // newest sequence delivered
 	deliveries deliveries
 	set        partSet
+	raw        []*nats.Msg        // of the last fetch
+	messages   []Message          // of the last fetch
+	samples    []schema.RawSample // of its messages
 
 	mu    sync.Mutex
 	floor uint64 // acknowledged up to here
@@ -104,9 +107,11 @@ func (c *Consumer) subscribe(s *session) error {
 }
 
 // Fetch gives the next messages in order, at most 5,000 or 16 MiB, as soon as
-// there are any, and none after wait. Samples point into Raw. Messages must be
-// acknowledged with Ack, in the order of their sequences.
+// there are any, and none after wait. Samples point into Raw. The messages and
+// their Samples are reused by the next Fetch; Raw, and what points into it, is
+// not. Messages must be acknowledged with Ack, in the order of their sequences.
 func (c *Consumer) Fetch(ctx context.Context, wait time.Duration) ([]Message, error) {
+	c.recycle()
 	s, err := c.log.current()
 	if err != nil {
 		return nil, c.pauseAfter(ctx, wait, err)

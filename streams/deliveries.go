@@ -31,27 +31,36 @@ type stamp struct {
 // parseReply reads $JS.ACK.[domain.account.]stream.consumer.deliveries.
 // stream-sequence.consumer-sequence.time.pending[.more].
 func parseReply(reply string) (stamp, error) {
-	tokens := strings.Split(reply, ".")
 	at := 4
-	if len(tokens) >= 11 {
+	if strings.Count(reply, ".") >= 10 {
 		at = 6
 	}
-	if len(tokens) < 9 || tokens[0] != "$JS" || tokens[1] != "ACK" {
-		return stamp{}, fmt.Errorf("delivery with reply %.100q", reply)
-	}
+	prefix, rest := cutTokens(reply, at)
+	_, rest = cutTokens(rest, 1)
 	var n [3]uint64
 	for i := range n {
-		v, err := strconv.ParseUint(tokens[at+1+i], 10, 63)
-		if err != nil {
-			return stamp{}, fmt.Errorf("delivery with reply %.100q: %w", reply, err)
+		token, after := cutTokens(rest, 1)
+		v, err := strconv.ParseUint(strings.TrimSuffix(token, "."), 10, 63)
+		if err != nil || after == "" || !strings.HasPrefix(prefix, "$JS.ACK.") {
+			return stamp{}, fmt.Errorf("delivery with reply %.100q", reply)
 		}
-		n[i] = v
+		n[i], rest = v, after
 	}
+	return stamp{prefix: prefix, delivery: delivery{stream: n[0], consumer: n[1]}, time: time.Unix(0, int64(n[2]))}, nil
+}
+
+// cutTokens splits a subject behind its first n tokens and their dots; all of
+// it is before if it has fewer.
+func cutTokens(subject string, n int) (before, after string) {
 	end := 0
-	for _, t := range tokens[:at] {
-		end += len(t) + 1
+	for range n {
+		i := strings.IndexByte(subject[end:], '.')
+		if i < 0 {
+			return subject, ""
+		}
+		end += i + 1
 	}
-	return stamp{prefix: reply[:end], delivery: delivery{stream: n[0], consumer: n[1]}, time: time.Unix(0, int64(n[2]))}, nil
+	return subject[:end], subject[end:]
 }
 
 func (d *deliveries) reset() { d.list = d.list[:0] }

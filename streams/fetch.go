@@ -41,7 +41,8 @@ func (c *Consumer) request(ctx context.Context, wait time.Duration) ([]*nats.Msg
 	}
 	until, cancel := context.WithTimeout(ctx, max(wait, 0)+slack)
 	defer cancel()
-	var raw []*nats.Msg
+	raw := c.raw
+	defer func() { c.raw = raw }()
 	for len(raw) < fetchMessages {
 		m, err := c.next(ctx, until)
 		if err != nil {
@@ -123,10 +124,24 @@ func (c *Consumer) checkStart(ctx context.Context, raw []*nats.Msg) error {
 	return nil
 }
 
+// spareSamples is how many samples' room is kept from one fetch to the next.
+const spareSamples = 1 << 18
+
+// recycle lets go of what the last fetch gave and keeps the room that it took.
+func (c *Consumer) recycle() {
+	clear(c.raw)
+	clear(c.messages)
+	clear(c.samples)
+	c.raw, c.messages, c.samples = c.raw[:0], c.messages[:0], c.samples[:0]
+	if cap(c.samples) > spareSamples {
+		c.samples = nil
+	}
+}
+
 // decode turns deliveries into messages, joining parts.
 func (c *Consumer) decode(raw []*nats.Msg) ([]Message, error) {
-	messages := make([]Message, 0, len(raw))
-	var samples []schema.RawSample // shared by the messages of one fetch
+	messages, samples := c.messages, c.samples
+	defer func() { c.messages, c.samples = messages, samples }()
 	for _, r := range raw {
 		at, err := parseReply(r.Reply)
 		if err == nil && at.stream <= c.last {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,6 +94,12 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
+// kept is a message that outlives the next Fetch.
+func kept(m Message) Message {
+	m.Samples = slices.Clone(m.Samples)
+	return m
+}
+
 // fetchSamples fetches until n samples came, and acknowledges if asked to.
 func fetchSamples(t testing.TB, c *Consumer, n int, ack bool) []Message {
 	t.Helper()
@@ -105,7 +112,7 @@ func fetchSamples(t testing.TB, c *Consumer, n int, ack bool) []Message {
 		}
 		for _, m := range messages {
 			got += len(m.Samples)
-			all = append(all, m)
+			all = append(all, kept(m))
 		}
 		if ack && len(messages) > 0 {
 			if err := c.Ack(ctx, messages[len(messages)-1].Seq); err != nil {

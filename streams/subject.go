@@ -92,6 +92,9 @@ func ParseSubject(subject string) (prefix string, pv schema.PVName, err error) {
 	if !ok {
 		return "", "", fmt.Errorf("subject %.100q: no PV stands in it", subject)
 	}
+	if plainTokens(rest) {
+		return prefix, schema.PVName(strings.ReplaceAll(rest, ".", ":")), nil
+	}
 	name, err := parseTokens(rest)
 	if err != nil {
 		return "", "", fmt.Errorf("subject %.100q: %w", subject, err)
@@ -100,6 +103,25 @@ func ParseSubject(subject string) (prefix string, pv schema.PVName, err error) {
 		return "", "", fmt.Errorf("subject %.100q: PV %.100q would be written in another way", subject, name)
 	}
 	return prefix, schema.PVName(name), nil
+}
+
+// plainTokens reports whether a PV's tokens are what Subject makes of a name in
+// which nothing is encoded: ASCII without specials, no token empty.
+func plainTokens(s string) bool {
+	empty := true
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '.' && empty:
+			return false
+		case c == '.':
+			empty = true
+		case c == ':', c >= utf8.RuneSelf, plainBytes(s[i:i+1]) == 0:
+			return false
+		default:
+			empty = false
+		}
+	}
+	return !empty
 }
 
 func parseTokens(s string) (string, error) {
