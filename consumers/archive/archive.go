@@ -111,6 +111,7 @@ type Archive struct {
 	unacked   int    // messages taken since the last acknowledgement
 	taken     uint64 // last sequence taken
 	acked     uint64
+	astray    bool           // the consumer must go back to its floor before the next fetch
 	drops     []streams.Drop // rejected, not yet in the drop log
 	dropped   bool           // the drop log has had something since it was last synced
 	lastRound time.Time
@@ -150,7 +151,7 @@ func (a *Archive) Health() Health {
 }
 
 // Run drains the log until ctx ends; then it takes what the log still holds,
-// as far as ten seconds allow, and makes it durable. It returns an error only
+// as far as ten seconds and its memory allow, and makes it durable. It returns an error only
 // if that last step failed: everything else is retried.
 func (a *Archive) Run(ctx context.Context) error {
 	if err := a.begin(ctx); err != nil {
@@ -170,9 +171,13 @@ func (a *Archive) step(ctx context.Context) {
 		return
 	default:
 	}
+	if a.astray {
+		a.retry(ctx, "reset the consumer", a.reset)
+		return
+	}
 	messages, err := a.opt.Source.Fetch(ctx, a.untilRound())
 	if err != nil {
-		a.refetch(ctx, err)
+		a.lose(ctx, "read the log", err)
 		return
 	}
 	if !a.takeAll(ctx, messages) {
@@ -184,14 +189,25 @@ func (a *Archive) step(ctx context.Context) {
 	}
 }
 
-// refetch recovers from a failed fetch: nothing may be fetched before the
-// consumer stands at its floor again, or newer samples would come first (D4).
-func (a *Archive) refetch(ctx context.Context, err error) {
+// lose notes that the consumer's place is not known any more: nothing may be
+// fetched before it stands at its floor again, or newer samples would come
+// first (D4). An operation that ctx ended is no loss.
+func (a *Archive) lose(ctx context.Context, what string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	a.log.Warn("the log could not be read; starting again at the last acknowledged sample", "err", err)
-	a.retry(ctx, "reset the consumer", a.opt.Source.Reset)
+	a.astray = true
+	a.log.Warn("the log is read again from the last acknowledged sample", "step", what, "err", err)
+}
+
+// reset puts the consumer to its floor. What comes again from there has been
+// taken by nobody: the buffers, files and drops will know it.
+func (a *Archive) reset(ctx context.Context) error {
+	if err := a.opt.Source.Reset(ctx); err != nil {
+		return err
+	}
+	a.astray, a.taken = false, a.acked
+	return nil
 }
 
 // untilRound is how long a fetch may wait for samples.
@@ -208,9 +224,15 @@ func (a *Archive) untilRound() time.Duration {
 // core however many PVs there are (D3).
 func (a *Archive) interval() time.Duration { return max(a.opt.RoundEvery, 4*a.roundTook) }
 
+// full tells that memory or the server's list of unacknowledged messages may
+// grow no more.
+func (a *Archive) full() bool {
+	return a.buffered >= a.opt.BufferBytes || a.unacked >= a.opt.UnackedMax
+}
+
 func (a *Archive) roundDue() bool {
 	switch {
-	case a.buffered >= a.opt.BufferBytes, a.unacked >= a.opt.UnackedMax:
+	case a.full():
 		return true
 	case a.unacked == 0 && len(a.dirty) == 0:
 		return false

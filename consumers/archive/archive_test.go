@@ -473,15 +473,15 @@ func TestAStoreHasOneWriterAndALostMountIsNotAnEmptyStore(t *testing.T) {
 	if err := second.OpenStore(); !errors.Is(err, ErrLocked) {
 		t.Errorf("a second writer got %v, want ErrLocked", err)
 	}
+	log.add("P", double(after(0), 1))
+	messages, _ := log.Fetch(t.Context(), 0)
+	a.takeAll(t.Context(), messages)
 	if err := os.Rename(filepath.Join(dir, "sts"), filepath.Join(dir, "unmounted")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(filepath.Join(dir, "sts"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	log.add("P", double(after(0), 1))
-	messages, _ := log.Fetch(t.Context(), 0)
-	a.takeAll(t.Context(), messages)
 	if err := a.round(t.Context()); !errors.Is(err, errUnmounted) || log.floor != 0 {
 		t.Errorf("a round without the mount gave %v, acknowledged %d", err, log.floor)
 	}

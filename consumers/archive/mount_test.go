@@ -26,7 +26,7 @@ func TestALostMountIsNoAnswer(t *testing.T) {
 		a.step(t.Context())
 		for _, gone := range []func() error{
 			func() error { return os.Rename(root, away) },
-			func() error { log.add("P", double(after(2*time.Second), 2)); return nil },               // on disk
+			func() error { log.add("P", double(after(2*time.Second), 2)); return nil },                 // on disk
 			func() error { log.add("Q", double(after(time.Second), 1)); return os.Mkdir(root, 0o755) }, // its files are not known
 		} {
 			if err := gone(); err != nil {

@@ -11,10 +11,12 @@ import (
 	"pvlog/consumers/partition"
 )
 
-// How long the end of Run may drain, and wait for more, before it flushes.
+// How long the end of Run may drain, and wait for more, before it flushes, and
+// how long the log's part in that flush may take.
 const (
 	drainTime = 10 * time.Second
 	drainWait = 50 * time.Millisecond
+	flushTime = 20 * time.Second
 )
 
 // spareMax is the largest buffer that is kept for reuse when it is written.
@@ -207,7 +209,9 @@ func (a *Archive) forget(f *pvFiles, p *unwritten) {
 }
 
 // acknowledge moves the floor to the low-water mark: the last sequence before
-// the oldest sample that is still only in memory.
+// the oldest sample that is still only in memory. A consumer that cannot take
+// it, because the log's server was restarted, must be reset: what is durable
+// comes again and is known. Trying the same again would never end.
 func (a *Archive) acknowledge(ctx context.Context) error {
 	mark := a.taken
 	for f := range a.dirty {
@@ -217,7 +221,8 @@ func (a *Archive) acknowledge(ctx context.Context) error {
 		return nil
 	}
 	if err := a.opt.Source.Ack(ctx, mark); err != nil {
-		return fmt.Errorf("acknowledge up to sequence %d: %w", mark, err)
+		a.lose(ctx, "acknowledge", err)
+		return ctx.Err()
 	}
 	a.acked = mark
 	a.metrics.lowWater.Set(float64(mark))

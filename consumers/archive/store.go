@@ -110,16 +110,16 @@ func (a *Archive) begin(ctx context.Context) error {
 		a.unclean = err != nil
 		return syncDir(a.opt.StateDir)
 	})
-	a.retry(ctx, "reset the consumer", a.opt.Source.Reset)
+	a.retry(ctx, "reset the consumer", a.reset)
 	return ctx.Err()
 }
 
 // end takes what the log still has, flushes, and marks the end as clean.
 func (a *Archive) end(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, drainTime)
-	defer cancel()
 	a.drain(ctx)
-	if err := errors.Join(a.publishDrops(ctx), a.flush(ctx)); err != nil {
+	within, cancel := context.WithTimeout(ctx, flushTime)
+	defer cancel()
+	if err := errors.Join(a.publishDrops(within), a.flush(within)); err != nil {
 		return fmt.Errorf("flush partitions at the end (the next start repeats it from the log): %w", err)
 	}
 	f, err := os.Create(filepath.Join(a.opt.StateDir, cleanName))
@@ -129,10 +129,15 @@ func (a *Archive) end(ctx context.Context) error {
 	return errors.Join(f.Sync(), f.Close(), syncDir(a.opt.StateDir))
 }
 
-// drain fetches until the log has no more or ctx ends. What is left is still
-// in the log for the next start.
+// drain fetches until the log has no more, memory is full or drainTime is over.
+// What is left is still in the log for the next start.
 func (a *Archive) drain(ctx context.Context) {
-	for ctx.Err() == nil {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	if a.astray && a.reset(ctx) != nil {
+		return
+	}
+	for ctx.Err() == nil && !a.full() {
 		messages, err := a.opt.Source.Fetch(ctx, drainWait)
 		if err != nil || len(messages) == 0 || !a.takeAll(ctx, messages) {
 			return

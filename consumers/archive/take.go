@@ -13,10 +13,12 @@ import (
 // pendingMax bounds the field records that wait for a PV's next kept sample.
 const pendingMax = 64 << 10
 
-// takeAll takes messages in order; it reports false if ctx ended first.
+// takeAll takes messages in order; it reports false if ctx ended first. The rest
+// must then come again before anything newer.
 func (a *Archive) takeAll(ctx context.Context, messages []streams.Message) bool {
 	for i := range messages {
 		if !a.take(ctx, messages[i]) {
+			a.astray = true
 			return false
 		}
 		a.unacked++
