@@ -35,6 +35,7 @@ type openFile struct {
 	start  int64 // of the partition; meaningless while path is ""
 	path   string
 	typ    schema.DBRType
+	year   int
 	length int64 // bytes that are durable; what is beyond is not believed
 	last   schema.Time
 	tried  bool // an append was begun whose bytes are not known to be durable
@@ -137,7 +138,7 @@ func (a *Archive) loadFile(f *pvFiles, file partition.File, limit, from schema.T
 }
 
 func fileOf(path string, start int64, tail partition.Tail) openFile {
-	return openFile{start: start, path: path, typ: tail.Header.Type, length: tail.Length, last: tail.Last, tried: true}
+	return openFile{start: start, path: path, typ: tail.Header.Type, year: tail.Header.Year, length: tail.Length, last: tail.Last, tried: true}
 }
 
 // tail reads the end of a file of the PV. After an unclean end a file whose

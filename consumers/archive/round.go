@@ -135,8 +135,10 @@ func (a *Archive) openPart(f *pvFiles, p *unwritten) error {
 	}
 	switch {
 	case f.file.length == 0:
-		f.file.typ = p.typ
+		f.file.typ, f.file.year = p.typ, p.year
 		return nil
+	case f.file.year != p.year:
+		return fmt.Errorf("the file counts from the year %d, the samples are of %d: move the file aside", f.file.year, p.year)
 	case f.file.typ != p.typ:
 		return fmt.Errorf("the file holds %v, the samples are %v: change the PV's type or move the file aside", f.file.typ, p.typ)
 	case !f.file.last.IsZero() && !p.begin.After(f.file.last):
@@ -154,7 +156,10 @@ func (a *Archive) rejectPart(f *pvFiles, p *unwritten, cause error) {
 	}
 	f.status.Dropped += uint64(len(p.refs))
 	a.forget(f, p)
-	f.loaded, f.hasLast, f.file = false, false, openFile{}
+	f.file = openFile{}
+	if len(f.parts) == 0 { // else the PV's last time is that of what still waits
+		f.loaded, f.hasLast = false, false
+	}
 }
 
 // makeDurable syncs what the round wrote and, if samples were dropped since

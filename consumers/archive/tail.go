@@ -23,9 +23,7 @@ type Unwritten struct {
 // first. Some may be in the file already: whoever reads both takes the tail
 // first and then the files, and goes by time.
 func (a *Archive) Tail(pv schema.PVName) []Unwritten {
-	a.mu.RLock()
-	f := a.pvs[pv]
-	a.mu.RUnlock()
+	f := a.known(pv)
 	if f == nil {
 		return nil
 	}
@@ -54,9 +52,7 @@ type Status struct {
 
 // Status tells how a PV fares; false if no sample of it was seen yet.
 func (a *Archive) Status(pv schema.PVName) (Status, bool) {
-	a.mu.RLock()
-	f := a.pvs[pv]
-	a.mu.RUnlock()
+	f := a.known(pv)
 	if f == nil {
 		return Status{}, false
 	}

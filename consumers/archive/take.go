@@ -52,6 +52,10 @@ func (a *Archive) takeSample(m streams.Message, i int) error {
 	s := m.Samples[i]
 	a.metrics.received.Inc()
 	event, err := schema.ScanEvent(s.Event)
+	at := event.Time(s.Year)
+	if err == nil && at.Year() != s.Year { // a partition's header tells the year of all its lines
+		err = fmt.Errorf("%d seconds are more than the year %d has", event.SecondsIntoYear, s.Year)
+	}
 	if err != nil {
 		a.reject(m, i, &s, filter.Damaged, err.Error())
 		return nil
@@ -63,7 +67,6 @@ func (a *Archive) takeSample(m streams.Message, i int) error {
 	f := a.files(info.PV, info.ChunkKey)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	at := event.Time(s.Year)
 	if err := a.load(f, s, at, m.Redelivered); err != nil {
 		return a.faultOrDrop(m, i, err)
 	}
@@ -144,8 +147,7 @@ func (a *Archive) takeForeign(m streams.Message, i int, event schema.Event, info
 	if info != nil {
 		detail = fmt.Sprintf("the sample is of generation %d, the PV is now of generation %d", s.Generation, info.Generation)
 	}
-	if m.Redelivered {
-		f := a.files(m.PV, schema.ChunkKey(m.PV))
+	if f, ok := a.former(m.PV); ok && m.Redelivered {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		found, ok, err := a.lookup(f, event.Time(s.Year))
@@ -189,15 +191,32 @@ func (a *Archive) publishDrops(ctx context.Context) error {
 	return nil
 }
 
+// known gives the state of a PV that had samples before, nil if it had none.
+func (a *Archive) known(pv schema.PVName) *pvFiles {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.pvs[pv]
+}
+
+// former gives the state of a PV that is not registered now, for a lookup; it
+// is not remembered. False is for a name that can never have been registered,
+// and could lead out of the store: anyone with a credential may publish.
+func (a *Archive) former(pv schema.PVName) (*pvFiles, bool) {
+	if parsed, err := schema.ParsePVName(string(pv)); err != nil || parsed != pv {
+		return nil, false
+	}
+	if f := a.known(pv); f != nil {
+		return f, true
+	}
+	return &pvFiles{pv: pv, key: schema.ChunkKey(pv)}, true
+}
+
 // files gives the PV's state, made at its first sample.
 func (a *Archive) files(pv schema.PVName, key string) *pvFiles {
-	a.mu.RLock()
-	f := a.pvs[pv]
-	a.mu.RUnlock()
-	if f != nil {
+	if f := a.known(pv); f != nil {
 		return f
 	}
-	f = &pvFiles{pv: pv, key: key}
+	f := &pvFiles{pv: pv, key: key}
 	a.mu.Lock()
 	a.pvs[pv] = f
 	a.mu.Unlock()

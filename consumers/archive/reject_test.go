@@ -1,0 +1,105 @@
+package archive
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"pvlog/consumers/partition"
+	"pvlog/schema"
+)
+
+// TestARejectedPartitionLeavesTheOrderOfTheNextOnesAlone drops the samples of
+// one hour, whose file cannot be written, while those of the next wait.
+func TestARejectedPartitionLeavesTheOrderOfTheNextOnesAlone(t *testing.T) {
+	dir, log := t.TempDir(), newMemLog(t, 5)
+	bad := partition.Path(filepath.Join(dir, "sts"), "P:", hour, hour.Start(after(0)))
+	if err := os.MkdirAll(filepath.Dir(bad), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	log.add("P", double(after(0), 1))
+	log.add("P", double(after(time.Hour), 2))
+	a := open(t, dir, log)
+	work(t, a, log, 1, func() bool { return false })
+	if err := os.Mkdir(bad, 0o755); err != nil { // a folder where the file should be
+		t.Fatal(err)
+	}
+	if err := a.round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	log.add("P", double(after(time.Hour-time.Second), 3)) // behind what waits
+	log.add("P", double(after(time.Hour+time.Second), 4))
+	run(t, a)
+	if got := read(t, dir, "P"); len(got) != 2 || got[0].at != after(time.Hour) || log.floor != 4 {
+		t.Errorf("stored %v, acknowledged %d", got, log.floor)
+	}
+	if len(log.drops) != 2 {
+		t.Errorf("drops %+v, want one of the file and one of the order", log.drops)
+	}
+}
+
+// TestASampleOfAnotherYearThanItsSecondsIsDamaged holds the law that a
+// partition's header tells the year of all its lines: whoever may publish could
+// count seconds beyond the year's end.
+func TestASampleOfAnotherYearThanItsSecondsIsDamaged(t *testing.T) {
+	dir, log := t.TempDir(), newMemLog(t, 5)
+	at := schema.Time{Sec: schema.YearStart(2026)}
+	wrong := double(at, 1)
+	wrong.Year = 2025
+	wrong.Event = schema.AppendDouble(schema.AppendHeadIn(nil, at, schema.YearStart(2025)), 1)
+	log.add("P", wrong)
+	log.add("P", double(schema.Time{Sec: at.Sec + 1}, 2))
+	run(t, open(t, dir, log))
+	if got := read(t, dir, "P"); len(got) != 1 || got[0].at.Sec != at.Sec+1 {
+		t.Errorf("stored %v, want the sample of 2026 only", got)
+	}
+	for _, d := range log.drops {
+		if d.Reason != "damaged" || d.Detail == "" {
+			t.Errorf("drop %+v", d)
+		}
+	}
+	if len(log.drops) != 1 || log.floor != 2 {
+		t.Errorf("%d drops, acknowledged %d", len(log.drops), log.floor)
+	}
+}
+
+// TestAFileOfAnotherYearIsNotAppendedTo finds a file in the place of a
+// partition whose header counts from another year: every line would lie.
+func TestAFileOfAnotherYearIsNotAppendedTo(t *testing.T) {
+	dir, log := t.TempDir(), newMemLog(t, 5)
+	path := partition.Path(filepath.Join(dir, "sts"), "P:", hour, hour.Start(after(0)))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	old := partition.AppendHeader(nil, partition.Header{Type: schema.ScalarDouble, PV: "P", Year: 2024})
+	if err := os.WriteFile(path, old, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	log.add("P", double(after(0), 1))
+	run(t, open(t, dir, log))
+	if b, err := os.ReadFile(path); err != nil || len(b) != len(old) || len(log.drops) != 1 || log.floor != 1 {
+		t.Errorf("the file has %d bytes of %d, %v; drops %+v; acknowledged %d", len(b), len(old), err, log.drops, log.floor)
+	}
+}
+
+// TestAnUnregisteredNameDoesNotLeaveTheStore looks a redelivered sample up
+// whose name no command would have taken.
+func TestAnUnregisteredNameDoesNotLeaveTheStore(t *testing.T) {
+	dir, log := t.TempDir(), newMemLog(t, 5)
+	outside := partition.Path(dir, "outside:", hour, hour.Start(after(0)))
+	sample := double(after(0), 1)
+	file := partition.AppendHeader(nil, partition.Header{Type: schema.ScalarDouble, PV: "../outside", Year: 2025})
+	if err := os.WriteFile(outside, partition.AppendLine(file, sample.Event), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	log.add("../outside", sample)
+	log.delivered = 1 // it is redelivered
+	a := open(t, dir, log, func(o *Options) {
+		o.Registered = func(schema.PVName) (*schema.TypeInfo, bool) { return nil, false }
+	})
+	run(t, a)
+	if len(log.drops) != 1 || len(a.pvs) != 0 {
+		t.Errorf("drops %+v, want one; the archive remembers %d PVs", log.drops, len(a.pvs))
+	}
+}
