@@ -101,6 +101,7 @@ type Archive struct {
 	metrics *metrics
 	syncer  *partition.Syncer
 	asks    chan ask
+	ended   chan struct{} // closed when Run ends
 	lister  partition.Lister
 	mark    *os.File // the store's lock, set by OpenStore
 
@@ -138,6 +139,7 @@ func New(o Options) *Archive {
 		opt: o, log: o.Logger, metrics: newMetrics(o.Registerer),
 		syncer: partition.NewSyncer(o.FS, o.Store.Root, o.SyncPerFile),
 		asks:   make(chan ask),
+		ended:  make(chan struct{}),
 		dirty:  map[*pvFiles]struct{}{},
 		pvs:    map[schema.PVName]*pvFiles{},
 	}
@@ -154,6 +156,7 @@ func (a *Archive) Health() Health {
 // as far as ten seconds and its memory allow, and makes it durable. It returns an error only
 // if that last step failed: everything else is retried.
 func (a *Archive) Run(ctx context.Context) error {
+	defer close(a.ended)
 	if err := a.begin(ctx); err != nil {
 		return nil //nolint:nilerr // begin fails only when ctx ended: nothing was taken
 	}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -433,10 +434,18 @@ func TestTheTailIsWhatIsNotYetInFiles(t *testing.T) {
 
 func TestTrashMovesAllFilesOfAPVAndOnlyThose(t *testing.T) {
 	dir, log := t.TempDir(), newMemLog(t, 5)
+	var deleted atomic.Bool
 	for _, pv := range []schema.PVName{"P", "P:X", "PP"} {
 		log.add(pv, double(after(0), 1), double(after(time.Hour), 2))
 	}
-	a := open(t, dir, log)
+	a := open(t, dir, log, func(o *Options) {
+		o.Registered = func(pv schema.PVName) (*schema.TypeInfo, bool) {
+			if deleted.Load() && pv == "P" {
+				return nil, false
+			}
+			return registered(pv)
+		}
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	written := make(chan struct{})
 	log.onAck = func(seq uint64) {
@@ -447,6 +456,7 @@ func TestTrashMovesAllFilesOfAPVAndOnlyThose(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
 	<-written
+	deleted.Store(true)
 	bin, err := a.Trash(t.Context(), "P", time.Unix(0, 0))
 	if err != nil || bin == "" {
 		t.Fatalf("Trash gave %q, %v", bin, err)

@@ -69,20 +69,39 @@ type ask struct {
 	done chan error
 }
 
+// askTime is how long a request waits for Run's goroutine. While the store
+// cannot be written it is refused at once: a thousand of them must not hold the
+// end of the process.
+const askTime = 10 * time.Second
+
 // Trash moves the partitions of a PV into the store's trash folder, after
 // what waits for it was written. It is for PVs whose registration is gone, and
-// gives the folder they are in now, "" if there was nothing.
+// gives the folder they are in now, "" if there was nothing. The error is a
+// [schema.Conflict] for a PV that is registered again, [schema.Unavailable] if
+// the archive has ended or cannot write now.
 func (a *Archive) Trash(ctx context.Context, pv schema.PVName, now time.Time) (string, error) {
 	var folder string
 	q := ask{done: make(chan error, 1), do: func(ctx context.Context) (err error) {
+		if _, registered := a.opt.Registered(pv); registered {
+			return schema.Errorf(schema.Conflict, "PV %s has been archived again meanwhile: its data stay", pv)
+		}
 		if err = a.flush(ctx); err == nil {
 			folder, err = a.trash(pv, now)
 		}
 		return err
 	}}
+	if fault := a.Health().Fault; fault != nil {
+		return "", schema.Errorf(schema.Unavailable, "move the data of %s to the trash: %w", pv, fault)
+	}
+	patience := time.NewTimer(askTime)
+	defer patience.Stop()
 	select {
 	case a.asks <- q:
 		return folder, <-q.done
+	case <-a.ended:
+		return "", schema.Errorf(schema.Unavailable, "move the data of %s to the trash: the archive has ended", pv)
+	case <-patience.C:
+		return "", schema.Errorf(schema.Unavailable, "move the data of %s to the trash: the archive is busy", pv)
 	case <-ctx.Done():
 		return "", fmt.Errorf("move the data of %s to the trash: the archive is busy: %w", pv, ctx.Err())
 	}
