@@ -87,6 +87,9 @@ func run(t *testing.T, a *Archive) {
 	if err := a.end(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if a.buffered != 0 || len(a.dirty) != 0 || len(a.drops) != 0 {
+		t.Errorf("after the end %d bytes of %d PVs and %d drops are accounted for", a.buffered, len(a.dirty), len(a.drops))
+	}
 	crash(t, a)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unsafe"
 
 	"pvlog/consumers/filter"
 	"pvlog/consumers/partition"
@@ -64,6 +65,9 @@ type ref struct {
 	first    bool   // since the channel connected
 	again    bool   // redelivered: its drop may have been published before
 }
+
+// refSize is the bytes of a ref.
+const refSize = int(unsafe.Sizeof(ref{}))
 
 // The bounds of a part, so that its refs can count: a fuller one gets a
 // sibling of the same partition.
@@ -197,23 +201,38 @@ func (a *Archive) lookup(f *pvFiles, at schema.Time) (schema.Event, bool, error)
 	return e, err == nil, err
 }
 
-// find gives the unescaped event of an instant.
+// find gives the unescaped event of an instant. Its samples ascend, so it is
+// halved: a redelivery over a full buffer looks all of them up.
 func (p *unwritten) find(at schema.Time) ([]byte, bool) {
 	if p.begin.After(at) || at.After(p.last) {
 		return nil, false
 	}
 	var event []byte
-	for i := range p.refs {
+	low, high := 0, len(p.refs)
+	for low < high {
+		middle := low + (high-low)/2
 		var err error
-		if event, err = partition.AppendUnescaped(event[:0], p.line(i)); err != nil {
-			continue
+		if event, err = partition.AppendUnescaped(event[:0], p.line(middle)); err != nil {
+			return nil, false // we escaped it ourselves
 		}
-		if e, err := schema.ScanEvent(event); err == nil && e.Time(p.year) == at {
+		e, err := schema.ScanEvent(event)
+		if err != nil {
+			return nil, false // it was scanned before it was kept
+		}
+		switch e.Time(p.year).Compare(at) {
+		case 0:
 			return event, true
+		case -1:
+			low = middle + 1
+		default:
+			high = middle
 		}
 	}
 	return nil, false
 }
+
+// size is the memory of the samples.
+func (p *unwritten) size() int64 { return int64(len(p.lines) + refSize*len(p.refs)) }
 
 // line is the escaped bytes of the i-th sample without its LF.
 func (p *unwritten) line(i int) []byte {
@@ -225,7 +244,7 @@ func (p *unwritten) line(i int) []byte {
 }
 
 // keep buffers a sample that the filters let pass, and gives the bytes that
-// were added.
+// were added and whether it is the first that waits.
 func (f *pvFiles) keep(g partition.Granularity, s schema.RawSample, at schema.Time, m streams.Message, index int) (int, bool) {
 	event := s.Event
 	if len(f.pending) > 0 {
@@ -234,6 +253,7 @@ func (f *pvFiles) keep(g partition.Granularity, s schema.RawSample, at schema.Ti
 	}
 	fresh := len(f.parts) == 0
 	p := f.part(g.Start(at), s, at, m)
+	p.first = min(p.first, m.First) // what comes again may have been refused at first
 	before := len(p.lines)
 	p.lines = partition.AppendLine(p.lines, event)
 	p.refs = append(p.refs, ref{
@@ -242,7 +262,7 @@ func (f *pvFiles) keep(g partition.Granularity, s schema.RawSample, at schema.Ti
 	})
 	p.last = at
 	f.last, f.hasLast = at, true
-	return len(p.lines) - before, fresh
+	return len(p.lines) - before + refSize, fresh
 }
 
 // part is the buffer of a partition, made if need be. Kept samples ascend, so

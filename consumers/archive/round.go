@@ -200,7 +200,7 @@ func (a *Archive) commit(appends []written) {
 
 // forget removes the PV's oldest part; its buffer is kept for the next one.
 func (a *Archive) forget(f *pvFiles, p *unwritten) {
-	a.buffered -= int64(len(p.lines))
+	a.buffered -= p.size()
 	f.parts[0] = nil
 	f.parts = f.parts[1:]
 	if len(f.parts) > 0 {

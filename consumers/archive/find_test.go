@@ -1,0 +1,50 @@
+package archive
+
+import (
+	"testing"
+	"time"
+
+	"pvlog/schema"
+	"pvlog/streams"
+)
+
+// buffered makes a PV's buffer of n samples, one a millisecond.
+func buffered(n int) *pvFiles {
+	f := &pvFiles{pv: "P", key: "P:"}
+	for i := range n {
+		at := after(10*time.Second + time.Duration(i)*time.Millisecond)
+		f.keep(hour, double(at, float64(i)), at, streams.Message{PV: "P", First: uint64(i + 1), Seq: uint64(i + 1)}, 0)
+	}
+	return f
+}
+
+func TestEverySampleThatWaitsIsFoundAtItsInstantAndNoOther(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 100} {
+		p := buffered(n).parts[0]
+		for i := range n {
+			at := after(10*time.Second + time.Duration(i)*time.Millisecond)
+			event, ok := p.find(at)
+			e, err := schema.ScanEvent(event)
+			if !ok || err != nil || e.Time(p.year) != at {
+				t.Errorf("of %d samples number %d is not found: %v, %v", n, i, ok, err)
+			}
+			for _, d := range []time.Duration{-1, 1} {
+				if _, ok := p.find(schema.TimeOf(at.Go().Add(d))); ok {
+					t.Errorf("of %d samples number %d is found %d ns beside its time", n, i, d)
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkFindInABuffer is a redelivery over a full buffer: each sample is
+// looked up in it.
+func BenchmarkFindInABuffer(b *testing.B) {
+	const n = 100_000
+	p := buffered(n).parts[0]
+	for i := 0; b.Loop(); i++ {
+		if _, ok := p.find(after(10*time.Second + time.Duration(i%n)*time.Millisecond)); !ok {
+			b.Fatal("a sample is not found")
+		}
+	}
+}
