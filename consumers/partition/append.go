@@ -23,27 +23,39 @@ const (
 func Append(fsys FS, path string, header, lines []byte, length int64) (newLength int64, dirs []string, err error) {
 	f, dirs, err := openAppend(fsys, path, length)
 	if err != nil {
-		return length, dirs, fmt.Errorf("open partition for appending: %w", err)
+		return length, dirs, openError(err)
 	}
-	defer func() {
-		if closed := f.Close(); closed != nil && err == nil {
-			newLength, err = length, fmt.Errorf("close partition %s: %w", path, closed)
-		}
-	}()
+	newLength, err = appendTo(f, path, header, lines, length)
+	return closeAppend(f, path, newLength, length, err, dirs)
+}
+
+func openError(err error) error { return fmt.Errorf("open partition for appending: %w", err) }
+
+// closeAppend ends an append to a file that is not kept open.
+func closeAppend(f Handle, path string, newLength, length int64, err error, dirs []string) (int64, []string, error) {
+	if closed := f.Close(); closed != nil && err == nil {
+		newLength, err = length, fmt.Errorf("close partition %s: %w", path, closed)
+	}
+	return newLength, dirs, err
+}
+
+// appendTo writes to an open file that must be exactly length bytes long, and
+// gives its new length.
+func appendTo(f Handle, path string, header, lines []byte, length int64) (int64, error) {
 	size, err := f.Size()
 	if err != nil {
-		return length, dirs, fmt.Errorf("stat partition %s: %w", path, err)
+		return length, fmt.Errorf("stat partition %s: %w", path, err)
 	}
 	if size != length {
-		return length, dirs, fmt.Errorf("append to partition %s: it has %d bytes, %d are ours: something else writes to it or cut it", path, size, length)
+		return length, fmt.Errorf("append to partition %s: it has %d bytes, %d are ours: something else writes to it or cut it", path, size, length)
 	}
 	if length == 0 && len(header) > 0 {
 		lines = append(header[:len(header):len(header)], lines...)
 	}
 	if _, err := f.WriteAt(lines, length); err != nil {
-		return length, dirs, fmt.Errorf("append %d bytes to partition %s at byte %d: %w", len(lines), path, length, err)
+		return length, fmt.Errorf("append %d bytes to partition %s at byte %d: %w", len(lines), path, length, err)
 	}
-	return length + int64(len(lines)), dirs, nil
+	return length + int64(len(lines)), nil
 }
 
 // openAppend opens or makes the file. Its folder counts as changed whenever

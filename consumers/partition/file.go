@@ -17,7 +17,8 @@ type FS interface {
 type Handle interface {
 	// WriteAt writes all of b at an offset or gives an error.
 	WriteAt(b []byte, offset int64) (int, error)
-	// Size is the file's length.
+	// Size is the file's length; fs.ErrNotExist when no name is left of it,
+	// where that can be told.
 	Size() (int64, error)
 	// Truncate cuts the file to a length.
 	Truncate(length int64) error
@@ -49,11 +50,3 @@ func (OSFS) Mkdir(path string, perm os.FileMode) error { return os.Mkdir(path, p
 func (OSFS) Rename(from, to string) error { return os.Rename(from, to) }
 
 type osHandle struct{ *os.File }
-
-func (h osHandle) Size() (int64, error) {
-	info, err := h.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}

@@ -42,6 +42,35 @@ func (h osHandle) SyncFS() error {
 	return errors.ErrUnsupported
 }
 
+// Size is the length of a file that has a name.
+func (h osHandle) Size() (int64, error) {
+	var stat unix.Stat_t
+	err := unix.Fstat(int(h.Fd()), &stat)
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Fstat(int(h.Fd()), &stat)
+	}
+	switch {
+	case err != nil:
+		return 0, &os.PathError{Op: "stat", Path: h.Name(), Err: err}
+	case stat.Nlink == 0:
+		return 0, &os.PathError{Op: "stat", Path: h.Name(), Err: unix.ENOENT}
+	}
+	return stat.Size, nil
+}
+
+// heldLimit is how many descriptors an [Appender] may hold.
+func heldLimit() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return 0
+	}
+	return int(min(limit.Cur/2, heldMost))
+}
+
+// heldMost bounds what the kernel keeps in memory for held files, about 1.5 KB
+// for each.
+const heldMost = 20_000
+
 // kernelReports tells whether the kernel's syncfs gives errors: since 5.8.
 var kernelReports = sync.OnceValue(func() bool {
 	var name unix.Utsname
