@@ -220,6 +220,10 @@ func (j *judgement) untrue(d drop, u update) string {
 		if !slices.ContainsFunc(j.stored, func(s sample) bool { return !d.at().After(s.at) }) {
 			return "no stored sample is as late"
 		}
+	case "type":
+		if !u.dbr.Waveform() || string(d.Value) != "[]" {
+			return "its PV can hold it"
+		}
 	default:
 		return "no IOC of these tests gives cause for that"
 	}

@@ -122,10 +122,12 @@ func lastSeen(path string) (time.Time, error) {
 }
 
 // update decodes a line. A channel of one element holds scalars, any other
-// waveforms: the Appliance's rule, which pvlog keeps.
+// waveforms: the Appliance's rule, which pvlog keeps. An update of no element
+// is the empty string of a scalar (an lsi without text); of a number (a
+// waveform of NELM=1 without data) it is no value that a scalar can hold.
 func (l witnessLine) update(channelCount int) (update, error) {
 	dbr := schema.DBRType(l.Type)
-	if channelCount != 1 {
+	if channelCount != 1 || l.Count == 0 && dbr != schema.ScalarString {
 		dbr += schema.WaveformString
 	}
 	value, err := decodeElements(dbr, l.Count, l.Value)
@@ -151,8 +153,6 @@ func decodeElements(dbr schema.DBRType, count int, b []byte) (any, error) {
 		return nil, fmt.Errorf("%v with %d elements in %d bytes", dbr, count, len(b))
 	}
 	if !dbr.Waveform() && count == 0 {
-		// an lsi without text, a waveform of NELM=1 without data: whoever asks
-		// for one element is sent a zero, and a scalar has one element
 		b = make([]byte, elementBytes[native])
 	}
 	le := binary.LittleEndian
@@ -229,7 +229,7 @@ func TestWitnessLinesAreDecoded(t *testing.T) {
 		{4, 1, 1, []byte{0x80}, schema.ScalarByte, "[128]"},
 		{5, 1, 1, []byte{0xff, 0xff, 0xff, 0xff}, schema.ScalarInt, "-1"},
 		{6, 10, 0, nil, schema.WaveformDouble, "[]"},
-		{6, 1, 0, nil, schema.ScalarDouble, "0"},
+		{6, 1, 0, nil, schema.WaveformDouble, "[]"},
 		{0, 1, 0, nil, schema.ScalarString, ""},
 		{6, 10, 1, []byte{0, 0, 0, 0, 0, 0, 0xf8, 0x3f}, schema.WaveformDouble, "[1.5]"},
 		{4, 10, 2, []byte{1, 255}, schema.WaveformByte, "[1 255]"},

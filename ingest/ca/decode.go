@@ -36,7 +36,8 @@ func SampleType(native DBR, waveform bool) schema.DBRType {
 // EPICSEvent message without fields, which it appends to dst. Whether the
 // value is a waveform is the caller's knowledge from CREATE_CHAN and never
 // follows this update's count: a waveform of no or one element stays one. A
-// scalar takes the first element, and none is [ErrNoValue].
+// scalar takes the first element; none is the empty string (a long string
+// record without text), and [ErrNoValue] for a number.
 //
 // Strings end at their first NUL or after 40 bytes. On error, which is
 // [ErrMalformed], dst is returned as it was. With room in dst, scalars and
@@ -48,7 +49,8 @@ func DecodeTime(dst []byte, d DBR, count uint32, waveform bool, payload []byte) 
 	if err := checkSize(d, count, payload); err != nil {
 		return dst, Stamp{}, err
 	}
-	if count == 0 && !waveform {
+	empty := count == 0 && !waveform
+	if empty && d.Native() != DBRString {
 		return dst, Stamp{}, fmt.Errorf("%v: %w", d, ErrNoValue)
 	}
 	seconds := binary.BigEndian.Uint32(payload[4:])
@@ -62,7 +64,9 @@ func DecodeTime(dst []byte, d DBR, count uint32, waveform bool, payload []byte) 
 	}
 	event = schema.AppendHeadIn(dst, s.Time, start)
 	values := payload[d.ValueOffset():d.Size(count)]
-	if waveform {
+	if empty {
+		event = schema.AppendString(event, nil)
+	} else if waveform {
 		event = appendWaveform(event, d.Native(), int(count), values)
 	} else {
 		event = appendScalar(event, d.Native(), values)

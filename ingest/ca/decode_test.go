@@ -185,6 +185,11 @@ func TestDecodeTimeTellsAnEmptyScalarFromDamage(t *testing.T) {
 	if _, _, err := DecodeTime(nil, DBRTimeDouble, 1, false, payload); errors.Is(err, ErrNoValue) {
 		t.Errorf("got %v", err)
 	}
+	text, _ := encodeTime(t, DBRTimeString, []string{})
+	event, stamp, err := DecodeTime(nil, DBRTimeString, 0, false, text)
+	if s, bad := schema.DecodeSample(schema.ScalarString, stamp.Year, event); err != nil || bad != nil || s.Value != "" {
+		t.Errorf("a string record without text: %+v, %v, %v", s, err, bad)
+	}
 }
 
 func TestDecodeTimeOfNumbersAllocatesNothing(t *testing.T) {
