@@ -108,6 +108,7 @@ type Archive struct {
 	// owned by Run's goroutine
 	unclean   bool // the last run did not end by itself: files are checked forward
 	dirty     map[*pvFiles]struct{}
+	appender  *partition.Appender
 	buffered  int64  // bytes in all buffers
 	unacked   int    // messages taken since the last acknowledgement
 	taken     uint64 // last sequence taken
@@ -138,10 +139,9 @@ func New(o Options) *Archive {
 	return &Archive{
 		opt: o, log: o.Logger, metrics: newMetrics(o.Registerer),
 		syncer: partition.NewSyncer(o.FS, o.Store.Root, o.SyncPerFile),
-		asks:   make(chan ask),
-		ended:  make(chan struct{}),
-		dirty:  map[*pvFiles]struct{}{},
-		pvs:    map[schema.PVName]*pvFiles{},
+		asks:   make(chan ask), ended: make(chan struct{}), appender: partition.NewAppender(o.FS, 0),
+		dirty: map[*pvFiles]struct{}{},
+		pvs:   map[schema.PVName]*pvFiles{},
 	}
 }
 
@@ -156,6 +156,7 @@ func (a *Archive) Health() Health {
 // as far as ten seconds and its memory allow, and makes it durable. It returns an error only
 // if that last step failed: everything else is retried.
 func (a *Archive) Run(ctx context.Context) error {
+	defer a.appender.Close()
 	defer close(a.ended)
 	if err := a.begin(ctx); err != nil {
 		return nil //nolint:nilerr // begin fails only when ctx ended: nothing was taken

@@ -13,7 +13,8 @@ func buffered(n int) *pvFiles {
 	f := &pvFiles{pv: "P", key: "P:"}
 	for i := range n {
 		at := after(10*time.Second + time.Duration(i)*time.Millisecond)
-		f.keep(hour, double(at, float64(i)), at, streams.Message{PV: "P", First: uint64(i + 1), Seq: uint64(i + 1)}, 0)
+		s := double(at, float64(i))
+		f.keep(hour, &s, at, &streams.Message{PV: "P", First: uint64(i + 1), Seq: uint64(i + 1)}, 0)
 	}
 	return f
 }

@@ -158,6 +158,7 @@ func (a *Archive) tail(f *pvFiles, path string, from schema.Time, redelivered bo
 		tail, err = partition.ReadTail(path)
 	}
 	if _, corrupt := errors.AsType[*partition.CorruptError](err); corrupt {
+		a.appender.Release(path)
 		aside, moved := partition.SetAside(a.opt.FS, path)
 		if moved != nil {
 			return partition.Tail{}, errors.Join(err, moved)
@@ -245,7 +246,7 @@ func (p *unwritten) line(i int) []byte {
 
 // keep buffers a sample that the filters let pass, and gives the bytes that
 // were added and whether it is the first that waits.
-func (f *pvFiles) keep(g partition.Granularity, s schema.RawSample, at schema.Time, m streams.Message, index int) (int, bool) {
+func (f *pvFiles) keep(g partition.Granularity, s *schema.RawSample, at schema.Time, m *streams.Message, index int) (int, bool) {
 	event := s.Event
 	if len(f.pending) > 0 {
 		event = append(bytes.Clone(event), f.pending...)
@@ -267,7 +268,7 @@ func (f *pvFiles) keep(g partition.Granularity, s schema.RawSample, at schema.Ti
 
 // part is the buffer of a partition, made if need be. Kept samples ascend, so
 // it is the last one or a new one behind it.
-func (f *pvFiles) part(start int64, s schema.RawSample, at schema.Time, m streams.Message) *unwritten {
+func (f *pvFiles) part(start int64, s *schema.RawSample, at schema.Time, m *streams.Message) *unwritten {
 	if n := len(f.parts); n > 0 {
 		if p := f.parts[n-1]; p.start == start && p.typ == s.Type && len(p.lines) < partBytesMax {
 			return p

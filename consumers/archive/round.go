@@ -110,6 +110,7 @@ func (a *Archive) appendPart(f *pvFiles, p *unwritten) (int64, []string, error) 
 	if f.file.tried {
 		// An earlier append may have left bytes here, or, after a failed sync,
 		// only in the page cache: they are not believed.
+		a.appender.Release(f.file.path)
 		if err := partition.Truncate(a.opt.FS, f.file.path, f.file.length); err != nil {
 			return 0, nil, err
 		}
@@ -120,13 +121,14 @@ func (a *Archive) appendPart(f *pvFiles, p *unwritten) (int64, []string, error) 
 		header = partition.AppendHeader(nil, partition.Header{Type: p.typ, PV: f.pv, Year: p.year})
 	}
 	a.metrics.files.Inc()
-	return partition.Append(a.opt.FS, f.file.path, header, p.lines, f.file.length)
+	return a.appender.Append(f.file.path, header, p.lines, f.file.length)
 }
 
 // openPart makes f.file the file of the part, reading what is there already.
 func (a *Archive) openPart(f *pvFiles, p *unwritten) error {
 	path := partition.Path(a.opt.Store.Root, f.key, a.opt.Store.Granularity, p.start)
 	if f.file.path != path {
+		a.appender.Release(f.file.path)
 		tail, err := a.tail(f, path, p.begin, p.again)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -156,6 +158,7 @@ func (a *Archive) rejectPart(f *pvFiles, p *unwritten, cause error) {
 	}
 	f.status.Dropped += uint64(len(p.refs))
 	a.forget(f, p)
+	a.appender.Release(f.file.path)
 	f.file = openFile{}
 	if len(f.parts) == 0 { // else the PV's last time is that of what still waits
 		f.loaded, f.hasLast = false, false
@@ -173,6 +176,7 @@ func (a *Archive) makeDurable(ctx context.Context, appends []written, dirs []str
 		paths[i] = w.f.file.path
 	}
 	if err := a.syncer.Sync(paths, dirs); err != nil {
+		a.appender.Close()
 		return fmt.Errorf("make %d partitions durable: %w", len(paths), err)
 	}
 	if !a.dropped {

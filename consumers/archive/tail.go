@@ -122,6 +122,7 @@ func (a *Archive) trash(pv schema.PVName, now time.Time) (string, error) {
 	a.mu.Unlock()
 	bin := filepath.Join(root, ".trash", now.UTC().Format("2006-01-02T15-04-05.000000000Z"))
 	for _, file := range files {
+		a.appender.Release(file.Path)
 		if err := moveTo(root, bin, file.Path); err != nil {
 			return bin, fmt.Errorf("move %s to the trash: %w", file.Path, err)
 		}

@@ -16,8 +16,9 @@ const pendingMax = 64 << 10
 // takeAll takes messages in order; it reports false if ctx ended first. The rest
 // must then come again before anything newer.
 func (a *Archive) takeAll(ctx context.Context, messages []streams.Message) bool {
+	defer func() { a.metrics.buffered.Set(float64(a.buffered)) }()
 	for i := range messages {
-		if !a.take(ctx, messages[i]) {
+		if !a.take(ctx, &messages[i]) {
 			a.astray = true
 			return false
 		}
@@ -28,49 +29,67 @@ func (a *Archive) takeAll(ctx context.Context, messages []streams.Message) bool 
 
 // take files every sample of a message: kept, duplicate or drop. Its sequence
 // counts as taken only when all of them are.
-func (a *Archive) take(ctx context.Context, m streams.Message) bool {
+func (a *Archive) take(ctx context.Context, m *streams.Message) bool {
 	if m.Err != nil {
 		a.reject(m, 0, nil, filter.Damaged, m.Err.Error())
 		a.taken = m.Seq
 		return true
 	}
-	for i := range m.Samples {
-		if err := a.takeSample(m, i); err != nil {
-			a.retry(ctx, "read partitions", func(context.Context) error { return a.takeSample(m, i) })
-			if ctx.Err() != nil {
-				return false
-			}
+	a.metrics.received.Add(float64(len(m.Samples)))
+	taken := 0
+	rest := func(context.Context) (err error) {
+		taken, err = a.takeFrom(m, taken)
+		return err
+	}
+	if rest(ctx) != nil {
+		a.retry(ctx, "read partitions", rest)
+		if ctx.Err() != nil {
+			return false
 		}
 	}
 	a.taken = m.Seq
 	return true
 }
 
-// takeSample files one sample. It fails, having changed nothing, only for a
-// fault of the store: what the files hold must be known to judge.
-func (a *Archive) takeSample(m streams.Message, i int) error {
-	s := m.Samples[i]
-	a.metrics.received.Inc()
+// takeFrom files the samples of a message from the i-th on, all under one look
+// at the registry, and gives the first that it could not.
+func (a *Archive) takeFrom(m *streams.Message, i int) (int, error) {
+	info, registered := a.opt.Registered(m.PV)
+	var f *pvFiles
+	if registered {
+		f = a.files(info.PV, info.ChunkKey)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+	}
+	for ; i < len(m.Samples); i++ {
+		if err := a.takeSample(f, info, m, i); err != nil {
+			return i, err
+		}
+	}
+	return i, nil
+}
+
+// takeSample files one sample. f is the PV's, locked, nil if it is not
+// registered. It fails, having changed nothing, only for a fault of the store:
+// what the files hold must be known to judge.
+func (a *Archive) takeSample(f *pvFiles, info *schema.TypeInfo, m *streams.Message, i int) error {
+	s := &m.Samples[i]
 	event, err := schema.ScanEvent(s.Event)
 	at := event.Time(s.Year)
 	if err == nil && at.Year() != s.Year { // a partition's header tells the year of all its lines
 		err = fmt.Errorf("%d seconds are more than the year %d has", event.SecondsIntoYear, s.Year)
 	}
 	if err != nil {
-		a.reject(m, i, &s, filter.Damaged, err.Error())
+		a.reject(m, i, s, filter.Damaged, err.Error())
 		return nil
 	}
-	info, registered := a.opt.Registered(m.PV)
-	if !registered || s.Generation < info.Generation {
-		return a.takeForeign(m, i, event, info)
+	if f == nil || s.Generation < info.Generation {
+		return a.takeForeign(f, m, i, event, info)
 	}
-	f := a.files(info.PV, info.ChunkKey)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := a.load(f, s, at, m.Redelivered); err != nil {
+	if err := a.load(f, *s, at, m.Redelivered); err != nil {
 		return a.faultOrDrop(m, i, err)
 	}
-	verdict := filter.Judge(s, at, f.last, f.hasLast)
+	verdict := filter.Judge(*s, at, f.last, f.hasLast)
 	switch verdict.Reason {
 	case "":
 		a.keep(f, m, i, at)
@@ -78,14 +97,14 @@ func (a *Archive) takeSample(m streams.Message, i int) error {
 		return a.takeLate(f, m, i, event, verdict)
 	default:
 		f.status.Dropped++
-		a.reject(m, i, &s, verdict.Reason, verdict.Detail)
+		a.reject(m, i, s, verdict.Reason, verdict.Detail)
 	}
 	return nil
 }
 
 // faultOrDrop gives back a fault of the store and makes a drop of a fault that
 // is this PV's alone (D5).
-func (a *Archive) faultOrDrop(m streams.Message, i int, err error) error {
+func (a *Archive) faultOrDrop(m *streams.Message, i int, err error) error {
 	if a.storeFault(err) {
 		return err
 	}
@@ -93,20 +112,19 @@ func (a *Archive) faultOrDrop(m streams.Message, i int, err error) error {
 	return nil
 }
 
-func (a *Archive) keep(f *pvFiles, m streams.Message, i int, at schema.Time) {
-	n, fresh := f.keep(a.opt.Store.Granularity, m.Samples[i], at, m, i)
+func (a *Archive) keep(f *pvFiles, m *streams.Message, i int, at schema.Time) {
+	n, fresh := f.keep(a.opt.Store.Granularity, &m.Samples[i], at, m, i)
 	if fresh {
 		a.dirty[f] = struct{}{}
 	}
 	a.buffered += int64(n)
-	a.metrics.buffered.Set(float64(a.buffered))
 }
 
 // takeLate decides of a sample that is not later than its PV's last: one that
 // stands there with the same value, severity and status was seen before or is
 // a duplicate; anything else is a drop (D2).
-func (a *Archive) takeLate(f *pvFiles, m streams.Message, i int, event schema.Event, v filter.Verdict) error {
-	s := m.Samples[i]
+func (a *Archive) takeLate(f *pvFiles, m *streams.Message, i int, event schema.Event, v filter.Verdict) error {
+	s := &m.Samples[i]
 	found, ok, err := a.lookup(f, event.Time(s.Year))
 	switch {
 	case err != nil:
@@ -117,7 +135,7 @@ func (a *Archive) takeLate(f *pvFiles, m streams.Message, i int, event schema.Ev
 		f.carry(event.Fields, found.Fields)
 	default:
 		f.status.Dropped++
-		a.reject(m, i, &s, filter.Order, v.Detail)
+		a.reject(m, i, s, filter.Order, v.Detail)
 	}
 	return nil
 }
@@ -141,8 +159,8 @@ func (f *pvFiles) carry(fields, stored []byte) {
 // received for an earlier registration of it: it may not appear in the files of
 // the present one (D1). One that is on disk already, because it was written
 // before the PV was deleted, is no drop.
-func (a *Archive) takeForeign(m streams.Message, i int, event schema.Event, info *schema.TypeInfo) error {
-	s := m.Samples[i]
+func (a *Archive) takeForeign(f *pvFiles, m *streams.Message, i int, event schema.Event, info *schema.TypeInfo) error {
+	s := &m.Samples[i]
 	detail := "the PV is not registered"
 	if info != nil {
 		detail = fmt.Sprintf("the sample is of generation %d, the PV is now of generation %d", s.Generation, info.Generation)
@@ -159,21 +177,24 @@ func (a *Archive) takeForeign(m streams.Message, i int, event schema.Event, info
 			return nil
 		}
 	}
-	a.reject(m, i, &s, filter.Unregistered, detail)
+	a.reject(m, i, s, filter.Unregistered, detail)
 	return nil
 }
 
 // reject queues a drop. It is acknowledged only after publishDrops and a sync
 // of the log.
-func (a *Archive) reject(m streams.Message, i int, s *schema.RawSample, reason filter.Reason, detail string) {
+func (a *Archive) reject(m *streams.Message, i int, s *schema.RawSample, reason filter.Reason, detail string) {
 	a.metrics.drops.WithLabelValues(string(reason)).Inc()
 	d := streams.Drop{
-		Reason: string(reason), Detail: detail, PV: m.PV, Sample: s,
+		Reason: string(reason), Detail: detail, PV: m.PV,
 		Position:    streams.Position{Seq: m.Seq, Index: i, Time: m.Time},
 		Redelivered: m.Redelivered,
 	}
 	if s == nil {
 		d.Raw = m.Raw
+	} else {
+		copied := *s // the message is reused
+		d.Sample = &copied
 	}
 	a.drops = append(a.drops, d)
 }
