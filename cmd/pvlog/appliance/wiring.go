@@ -99,6 +99,9 @@ func (a *Appliance) health() web.Health {
 	if h.Fault != nil {
 		out.Faults = append(out.Faults, web.Fault{Part: "archive", Since: h.Since, Message: h.Fault.Error()})
 	}
+	for _, problem := range a.streams.Problems() {
+		out.Faults = append(out.Faults, web.Fault{Part: "log", Message: problem})
+	}
 	if err := a.registry.Fault(); err != nil {
 		out.Faults = append(out.Faults, web.Fault{Part: "registry", Message: err.Error()})
 	}
