@@ -103,7 +103,7 @@ type Archive struct {
 	asks    chan ask
 	ended   chan struct{} // closed when Run ends
 	lister  partition.Lister
-	mark    *os.File // the store's lock, set by OpenStore
+	mark    *os.File // the store's lock, set by OpenStore before Run or by its begin
 
 	// owned by Run's goroutine
 	unclean   bool // the last run did not end by itself: files are checked forward

@@ -78,7 +78,6 @@ func crash(t *testing.T, a *Archive) {
 	if err := a.CloseStore(); err != nil {
 		t.Fatal(err)
 	}
-	a.mark = nil
 }
 
 // run drains the log and ends the archive in order.

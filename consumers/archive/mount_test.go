@@ -2,11 +2,14 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pvlog/streams"
 )
 
 // TestALostMountIsNoAnswer takes the store's folder away while samples of a PV
@@ -58,4 +61,72 @@ func TestALostMountIsNoAnswer(t *testing.T) {
 		run(t, a)
 		checkAgainstOracle(t, dir, log)
 	})
+}
+
+// idleLog waits for messages as the real one does.
+type idleLog struct{ *memLog }
+
+func newIdleLog(t *testing.T) idleLog { return idleLog{newMemLog(t, 5)} }
+
+func (l idleLog) Fetch(ctx context.Context, wait time.Duration) ([]streams.Message, error) {
+	messages, err := l.memLog.Fetch(ctx, wait)
+	if len(messages) == 0 && err == nil {
+		time.Sleep(wait) // synthetic
+	}
+	return messages, err
+}
+
+// TestAStoreThatIsAwayAtTheStartIsWaitedFor starts before the store's file
+// system is mounted, as a host that boots may: the log fills meanwhile.
+func TestAStoreThatIsAwayAtTheStartIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, log := t.TempDir(), newIdleLog(t)
+		root, away := filepath.Join(dir, "sts"), filepath.Join(dir, "away")
+		log.add("P", double(after(0), 1))
+		first := open(t, dir, log.memLog, func(o *Options) { o.Source = log })
+		run(t, first)
+		log.add("P", double(after(0), 1), double(after(time.Second), 2))
+		if err := os.Rename(root, away); err != nil {
+			t.Fatal(err)
+		}
+		a := New(first.opt)
+		if err := a.OpenStore(); !errors.Is(err, ErrAway) {
+			t.Fatalf("OpenStore gave %v, want ErrAway", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		time.Sleep(time.Minute) // synthetic
+		if h := a.Health(); !errors.Is(h.Fault, errUnmounted) || log.floor != 1 {
+			t.Errorf("health %+v, acknowledged %d", h, log.floor)
+		}
+		if err := os.Rename(away, root); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute) // synthetic
+		if h := a.Health(); h.Fault != nil {
+			t.Errorf("after the mount: %+v", h)
+		}
+		cancel()
+		if err := errors.Join(<-done, a.CloseStore()); err != nil {
+			t.Fatal(err)
+		}
+		checkAgainstOracle(t, dir, log.memLog)
+	})
+}
+
+// TestAnEndWhileTheStoreIsAwayIsNoError has nothing to flush.
+func TestAnEndWhileTheStoreIsAwayIsNoError(t *testing.T) {
+	dir, log := t.TempDir(), newMemLog(t, 5)
+	first := open(t, dir, log)
+	run(t, first)
+	if err := os.RemoveAll(filepath.Join(dir, "sts")); err != nil {
+		t.Fatal(err)
+	}
+	a := New(first.opt)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := errors.Join(a.Run(ctx), a.CloseStore()); err != nil {
+		t.Error(err)
+	}
 }

@@ -24,16 +24,30 @@ var errUnmounted = errors.New("the store's root has lost its mark " + markName +
 // ErrLocked says that another process writes the store.
 var ErrLocked = errors.New("another process writes this store")
 
+// ErrAway says that a store which an earlier run has written cannot be opened
+// now: its file system is not mounted, read-only or full.
+var ErrAway = errors.New("the store cannot be opened now")
+
 // OpenStore makes the store's root if need be, marks it and locks it for this
 // process. A store that was marked in an earlier run and has no mark now is a
-// missing mount, not a new store: StateDir remembers.
+// missing mount, not a new store: StateDir remembers. An [ErrAway] need not
+// keep anybody from running the archive, which tries again until it succeeds
+// while the log keeps the samples (D5).
 func (a *Archive) OpenStore() error {
-	root := a.opt.Store.Root
-	mark := filepath.Join(root, markName)
-	known, err := a.knownStore(root)
+	known, err := a.knownStore(a.opt.Store.Root)
 	if err != nil {
 		return err
 	}
+	err = a.openStore(known)
+	if known && err != nil && !errors.Is(err, ErrLocked) {
+		err = fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	return err
+}
+
+func (a *Archive) openStore(known bool) error {
+	root := a.opt.Store.Root
+	mark := filepath.Join(root, markName)
 	if _, err := os.Stat(mark); known && errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("store %s at %s: %w (if it is gone for good, remove %s)", a.opt.Store.Name, root, errUnmounted, a.knownPath())
 	}
@@ -47,8 +61,13 @@ func (a *Archive) OpenStore() error {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return errors.Join(fmt.Errorf("store %s at %s: %w: stop it first", a.opt.Store.Name, root, ErrLocked), f.Close())
 	}
+	if !known {
+		if err := errors.Join(f.Sync(), a.rememberStore(root)); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
 	a.mark = f
-	return a.rememberStore(root, known)
+	return nil
 }
 
 func (a *Archive) knownPath() string {
@@ -64,14 +83,18 @@ func (a *Archive) knownStore(root string) (bool, error) {
 	return string(b) == root, err
 }
 
-func (a *Archive) rememberStore(root string, known bool) error {
-	if known {
-		return nil
+// rememberStore notes the root in StateDir, after the mark is durable in it: a
+// power cut in between must not look like a missing mount.
+func (a *Archive) rememberStore(root string) error {
+	for _, dir := range []string{root, filepath.Dir(root)} {
+		if err := syncDir(dir); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("mark store %s: %w", a.opt.Store.Name, err)
+		}
 	}
-	if err := os.WriteFile(a.knownPath(), []byte(root), 0o644); err != nil {
+	if err := writeDurable(a.knownPath(), root); err != nil {
 		return fmt.Errorf("remember store %s: %w", a.opt.Store.Name, err)
 	}
-	return syncDir(a.opt.StateDir)
+	return nil
 }
 
 // CloseStore gives the lock back.
@@ -79,7 +102,9 @@ func (a *Archive) CloseStore() error {
 	if a.mark == nil {
 		return nil
 	}
-	return errors.Join(a.syncer.Close(), a.mark.Close())
+	err := errors.Join(a.syncer.Close(), a.mark.Close())
+	a.mark = nil
+	return err
 }
 
 // checkStore makes sure that the root is still the folder that was marked, so
@@ -99,9 +124,15 @@ func (a *Archive) checkStore() error {
 	return err
 }
 
-// begin finds out how the last run ended and puts the consumer to its floor. It
-// fails only if ctx ends.
+// begin opens the store if that was not done, finds out how the last run ended
+// and puts the consumer to its floor. It fails only if ctx ends.
 func (a *Archive) begin(ctx context.Context) error {
+	if a.mark == nil {
+		a.retry(ctx, "open the store", func(context.Context) error { return a.OpenStore() })
+		if a.mark == nil {
+			return ctx.Err()
+		}
+	}
 	a.retry(ctx, "begin", func(context.Context) error {
 		err := os.Remove(filepath.Join(a.opt.StateDir, cleanName))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -122,11 +153,10 @@ func (a *Archive) end(ctx context.Context) error {
 	if err := errors.Join(a.publishDrops(within), a.flush(within)); err != nil {
 		return fmt.Errorf("flush partitions at the end (the next start repeats it from the log): %w", err)
 	}
-	f, err := os.Create(filepath.Join(a.opt.StateDir, cleanName))
-	if err != nil {
+	if err := writeDurable(filepath.Join(a.opt.StateDir, cleanName), ""); err != nil {
 		return fmt.Errorf("mark the clean end: %w", err)
 	}
-	return errors.Join(f.Sync(), f.Close(), syncDir(a.opt.StateDir))
+	return nil
 }
 
 // drain fetches until the log has no more, memory is full or drainTime is over.
@@ -146,6 +176,16 @@ func (a *Archive) drain(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// writeDurable writes a small file and returns when a power cut leaves it.
+func writeDurable(path, text string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Sync(), f.Close(), syncDir(filepath.Dir(path)))
 }
 
 func syncDir(dir string) error {
