@@ -72,9 +72,14 @@ func (a *Appliance) Addresses() Addresses {
 
 // Run archives until ctx ends or a part fails, then stops: HTTP, monitors, the
 // log's waiting samples, the archive with a last flush, the registry, the log.
+// After an end in order, also of the start, it returns nil; its errors are never
+// context.Canceled.
 func (a *Appliance) Run(ctx context.Context) error {
 	if err := a.open(ctx); err != nil {
-		return errors.Join(err, a.close())
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil // the start was interrupted: nothing was received
+		}
+		return toldAnyway(errors.Join(err, a.close()))
 	}
 	stages := []stage{
 		{name: "web", run: func(ctx context.Context) error { return a.web.Serve(ctx, a.listener) }},
@@ -91,7 +96,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("remove the addresses: %w", gone))
 	}
 	if err := errors.Join(err, a.close()); err != nil {
-		return err
+		return toldAnyway(err)
 	}
 	a.log.Info("stopped; everything received is in files or in the log")
 	return nil
@@ -160,7 +165,10 @@ func (a *Appliance) openArchive() error {
 		StateDir: a.config.Data, Source: a.streams.Archive(), Drops: a.streams.Drops(), SyncLog: a.streams.Sync,
 		Registered: a.registry.Get, Logger: a.log, Registerer: a.metrics,
 	})
-	if err := a.archive.OpenStore(); err != nil {
+	err = a.archive.OpenStore()
+	if errors.Is(err, archive.ErrAway) {
+		a.log.Error("samples stay in the log until the store is there", "err", err)
+	} else if err != nil {
 		return err
 	}
 	a.retrieval = retrieval.New(retrieval.Options{

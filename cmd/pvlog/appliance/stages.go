@@ -87,3 +87,24 @@ func (r *running) early() error {
 	}
 	return fmt.Errorf("%s ended by itself", r.name)
 }
+
+// fault is an error of a run. A context that was cancelled because the run
+// ended may be among its causes, when samples that waited for a full log are
+// lost: whoever passes over cancelled contexts must not pass over that.
+type fault struct{ err error }
+
+func toldAnyway(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault{err}
+}
+
+// Error is the text of all causes.
+func (f fault) Error() string { return f.err.Error() }
+
+// Is finds any cause but context.Canceled.
+func (f fault) Is(target error) bool { return target != context.Canceled && errors.Is(f.err, target) }
+
+// As finds a cause by its type.
+func (f fault) As(target any) bool { return errors.As(f.err, target) }
