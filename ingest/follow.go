@@ -61,11 +61,20 @@ func (e *Engine) apply(seq uint64, event *logpb.RegistryEvent, _ bool) error {
 	}
 	pv := schema.PVName(event.GetPv())
 	if pv != "" {
-		e.settle(pv, schema.Apply(e.infos[pv], seq, event))
+		e.settle(pv, slim(schema.Apply(e.infos[pv], seq, event)))
 	}
 	e.cursor.Store(seq)
 	e.log.Debug("registry event applied", slog.String("pv", string(pv)), slog.Uint64("seq", seq))
 	return nil
+}
+
+// slim lets go of what only the registry's own copy is asked for: half a
+// kilobyte a PV. info is nobody else's; nil stays nil.
+func slim(info *schema.TypeInfo) *schema.TypeInfo {
+	if info != nil {
+		info.Limits, info.Fields, info.Host, info.Units = nil, nil, "", ""
+	}
+	return info
 }
 
 // settle makes the channels agree with what the registry says of a PV; nil: it
