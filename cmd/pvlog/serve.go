@@ -58,6 +58,7 @@ func (c *serveCmd) Run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	saveMemory()
 	stop, err := profile(c.CPUProfile)
 	if err != nil {
 		return err
