@@ -1,9 +1,7 @@
 package appliance
 
 import (
-	"bytes"
 	"fmt"
-	"net"
 	"path/filepath"
 	"time"
 
@@ -101,47 +99,13 @@ func DefaultConfig() Config {
 // Read sets what a YAML text sets; an unknown name is an error that shows its
 // place.
 func (c *Config) Read(text []byte) error {
-	if len(bytes.TrimSpace(text)) == 0 {
+	// An empty document, of comments perhaps, would set everything to nothing.
+	var any any
+	if err := yaml.Unmarshal(text, &any); err == nil && any == nil {
 		return nil
 	}
 	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
 		return schema.Errorf(schema.Invalid, "%s", yaml.FormatError(err, false, true))
-	}
-	return nil
-}
-
-// Check refuses what could not run.
-func (c *Config) Check() error {
-	if err := checkAddress("http", c.HTTP); err != nil {
-		return err
-	}
-	if c.NATS != "off" {
-		if err := checkAddress("nats", c.NATS); err != nil {
-			return err
-		}
-	}
-	switch {
-	case c.Data == "":
-		return schema.Errorf(schema.Invalid, "data: name the data directory")
-	case c.Log.Durability != "flush" && c.Log.Durability != "async" && c.Log.Durability != "always":
-		return schema.Errorf(schema.Invalid, "log.durability %q: use flush, async or always", c.Log.Durability)
-	case c.Drift.Past <= 0 || c.Drift.Future <= 0:
-		return schema.Errorf(schema.Invalid, "drift: past and future must be longer than 0, they are %v and %v", c.Drift.Past, c.Drift.Future)
-	case len(c.Stores) != 1:
-		return schema.Errorf(schema.Invalid, "stores: name exactly one store; this version does not move data between stores")
-	}
-	if _, err := c.mask(); err != nil {
-		return err
-	}
-	if _, err := partition.ParseGranularity(c.Stores[0].Granularity); err != nil {
-		return fmt.Errorf("stores: %s: %w", c.Stores[0].Name, err)
-	}
-	return nil
-}
-
-func checkAddress(name, address string) error {
-	if _, _, err := net.SplitHostPort(address); err != nil {
-		return schema.Errorf(schema.Invalid, "%s address %q: write host:port, as 127.0.0.1:17665 (port 0 picks a free one)", name, address)
 	}
 	return nil
 }
