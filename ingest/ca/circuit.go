@@ -261,13 +261,15 @@ func (c *Circuit) info(ch *circuitChannel) Info {
 	}
 }
 
-// get is a READ_NOTIFY on its way.
+// get is a READ_NOTIFY, or a put, on its way.
 type get struct {
 	id       uint32
 	dbr      DBR
 	owner    any
 	deadline time.Time
 	done     bool
+	put      putKind
+	cid      uint32 // of a put's channel
 }
 
 // Get asks for a value once; its answer, failure or time-out comes as an event

@@ -44,6 +44,8 @@ func (c *Circuit) Handle(h Header, payload []byte, tooLarge bool) Event {
 		return c.update(h, payload, tooLarge)
 	case CmdReadNotify:
 		return c.answer(h, payload, tooLarge)
+	case CmdWriteNotify:
+		return c.written(h)
 	case CmdVersion:
 		// A server of minor 0 does not exist any more: it left the field empty.
 		if m := uint16(min(h.Count, MinorVersion)); m > 0 {
@@ -117,6 +119,9 @@ func (c *Circuit) answer(h Header, payload []byte, tooLarge bool) Event {
 		return Event{} // late: it has timed out
 	}
 	c.endGet(g)
+	if g.put != noPut {
+		return g.putDone(StatusNormal, "")
+	}
 	e := Event{Kind: EventGet, Owner: g.owner, Type: DBR(h.DataType), Count: h.Count, Status: h.P1}
 	switch {
 	case tooLarge:
@@ -180,6 +185,10 @@ func (c *Circuit) failure(h Header, payload []byte) Event {
 		return rejected("an ERROR of %d bytes", len(payload))
 	}
 	text := decodeText(payload[n:])
+	if g := c.failedPut(request); g != nil {
+		c.endGet(g)
+		return g.putDone(h.P2, text)
+	}
 	if request.Command == CmdReadNotify {
 		if g, ok := c.gets[request.P2]; ok {
 			c.endGet(g)
