@@ -245,7 +245,7 @@ func (a *Archive) roundDone(started time.Time) {
 		a.unacked = 0
 	}
 	a.metrics.rounds.Observe(a.roundTook.Seconds())
-	a.metrics.buffered.Set(float64(a.buffered))
+	a.observe()
 	a.mu.Lock()
 	a.health.Round, a.health.Took, a.health.Acked = a.lastRound, a.roundTook, a.acked
 	a.mu.Unlock()

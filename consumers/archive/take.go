@@ -24,7 +24,16 @@ func (a *Archive) takeAll(ctx context.Context, messages []streams.Message) bool 
 		}
 		a.unacked++
 	}
+	a.observe()
 	return true
+}
+
+// observe shows what waits.
+func (a *Archive) observe() {
+	a.metrics.buffered.Set(float64(a.buffered))
+	a.metrics.dirty.Set(float64(len(a.dirty)))
+	a.metrics.unacked.Set(float64(a.unacked))
+	a.metrics.dropsWaiting.Set(float64(len(a.drops)))
 }
 
 // take files every sample of a message: kept, duplicate or drop. Its sequence
@@ -132,7 +141,7 @@ func (a *Archive) takeLate(f *pvFiles, m *streams.Message, i int, event schema.E
 	case ok && found.Same(event):
 		a.metrics.duplicates.Inc()
 		f.status.Duplicate++
-		f.carry(event.Fields, found.Fields)
+		a.metrics.fieldsLost.Add(float64(f.carry(event.Fields, found.Fields)))
 	default:
 		f.status.Dropped++
 		a.reject(m, i, s, filter.Order, v.Detail)
@@ -142,17 +151,20 @@ func (a *Archive) takeLate(f *pvFiles, m *streams.Message, i int, event schema.E
 
 // carry keeps the field values of a discarded duplicate for the PV's next kept
 // sample, unless the sample on disk already has them; a replayed sample that
-// has the pending ones shows that they were written before (D12).
-func (f *pvFiles) carry(fields, stored []byte) {
+// has the pending ones shows that they were written before (D12). It gives the
+// bytes that were too many to keep.
+func (f *pvFiles) carry(fields, stored []byte) (lost int) {
 	if len(f.pending) > 0 && bytes.Contains(stored, f.pending) {
 		f.pending = nil
 	}
 	if len(fields) == 0 || bytes.Contains(stored, fields) || bytes.Contains(f.pending, fields) {
-		return
+		return 0
 	}
-	if len(f.pending)+len(fields) <= pendingMax {
-		f.pending = append(f.pending, fields...)
+	if len(f.pending)+len(fields) > pendingMax {
+		return len(fields)
 	}
+	f.pending = append(f.pending, fields...)
+	return 0
 }
 
 // takeForeign drops a sample of a PV that is not registered, or that was
