@@ -8,8 +8,10 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // dropsCmd asks a running server: the drop log belongs to its process.
@@ -56,7 +58,18 @@ func printDrops(w io.Writer, drops []drop) error {
 	fmt.Fprintln(table, "PV\tTIME\tVALUE\tSEV\tREASON\tDETAIL")
 	for _, d := range drops {
 		at := time.Unix(d.Secs, int64(d.Nanos)).UTC().Format("2006-01-02T15:04:05.000000000Z")
-		fmt.Fprintf(table, "%s\t%s\t%.40s\t%d\t%s\t%s\n", d.PV, at, d.Value, d.Severity, d.Reason, d.Detail)
+		fmt.Fprintf(table, "%s\t%s\t%.40s\t%d\t%s\t%s\n", cell(d.PV), at, cell(string(d.Value)), d.Severity, d.Reason, cell(d.Detail))
 	}
 	return table.Flush()
+}
+
+// cell makes text fit for a table on a terminal: a damaged message's PV may be
+// called anything, an error may have several lines.
+func cell(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
 }

@@ -31,6 +31,10 @@ func readable(_ []string, a slog.Attr) slog.Attr {
 	switch v := a.Value.Any().(type) {
 	case error:
 		return slog.String(a.Key, v.Error())
+	case map[string]any: // what the handler has made of an error by now
+		if text, ok := v["error"].(string); ok {
+			return slog.String(a.Key, text)
+		}
 	case time.Duration:
 		return slog.String(a.Key, v.String())
 	}
