@@ -49,3 +49,22 @@ func BenchmarkFindInABuffer(b *testing.B) {
 		}
 	}
 }
+
+// TestABurstIsNotKeptInMemory lets one PV send much once; its buffer must not
+// wait for reuse as long as the process lives, that of an ordinary PV shall.
+func TestABurstIsNotKeptInMemory(t *testing.T) {
+	dir, log := t.TempDir(), newMemLog(t, 2000)
+	for i := range 1000 {
+		log.add("BURST", double(after(time.Duration(i)*time.Millisecond), 1))
+	}
+	log.add("CALM", double(after(0), 1))
+	a := open(t, dir, log)
+	work(t, a, log, 1, func() bool { return true })
+	if f := a.known("BURST"); f.spare != nil {
+		t.Errorf("%d bytes and %d notes are kept", cap(f.spare.lines), cap(f.spare.refs))
+	}
+	if f := a.known("CALM"); f.spare == nil {
+		t.Error("the buffer of an ordinary PV is not reused")
+	}
+	run(t, a)
+}

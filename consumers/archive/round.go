@@ -19,8 +19,9 @@ const (
 	flushTime = 20 * time.Second
 )
 
-// spareMax is the largest buffer that is kept for reuse when it is written.
-const spareMax = 16 << 10
+// spareMax is the largest buffer of lines, and of what is noted beside them,
+// that is kept for reuse when it is written: at 100,000 PVs each has one.
+const spareMax = 4 << 10
 
 // written is one append of a round.
 type written struct {
@@ -212,7 +213,7 @@ func (a *Archive) forget(f *pvFiles, p *unwritten) {
 	}
 	f.parts = nil
 	delete(a.dirty, f)
-	if cap(p.lines) <= spareMax {
+	if cap(p.lines) <= spareMax && cap(p.refs)*refSize <= spareMax {
 		f.spare = p
 	}
 }
