@@ -2,9 +2,9 @@
 //
 // It knows the messages ([Header], [AppendMessage], [ParseHeader]), the DBR
 // payloads in both directions ([DecodeTime], [DecodeCtrl], [AppendTime],
-// [AppendDBR]), how names are searched ([SearchSchedule], [ParseReplies]) and what a
-// circuit may do at which moment ([Circuit]). Time comes as an argument,
-// bytes come and go as slices.
+// [AppendDBR]), how names are searched ([SearchSchedule], [Datagram]), what beacons
+// tell ([BeaconTable]) and what a circuit may do at which moment ([Circuit]).
+// Time comes as an argument, bytes come and go as slices.
 //
 // It promises that no input makes it panic or allocate more than the bytes
 // that are there justify, that every length is checked before it is believed,

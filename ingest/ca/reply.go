@@ -19,25 +19,47 @@ const (
 	minorReplyAddress = 8
 )
 
-// ParseReplies adds the search replies of a datagram to dst; everything else
-// in it (VERSION, NOT_FOUND, beacons, unknown commands) is passed over.
-// defaultPort is where servers older than minor 5 listen. One malformed
-// message ends the datagram: what stood before it is returned with the error.
-func ParseReplies(dst []Reply, datagram []byte, defaultPort uint16) ([]Reply, error) {
+// Datagram is what a client's search socket receives: replies to its searches,
+// and what a repeater sends on. The zero value is ready, and may be used again.
+type Datagram struct {
+	Replies   []Reply
+	Beacons   []Beacon
+	Confirmed bool // a repeater has accepted the client
+}
+
+// Parse reads a datagram; what else is in it (VERSION, NOT_FOUND, unknown
+// commands) is passed over. defaultPort is where servers older than minor 5
+// listen. One malformed message ends the datagram: what stood before it is
+// kept.
+func (d *Datagram) Parse(datagram []byte, defaultPort uint16) error {
+	d.Replies, d.Beacons, d.Confirmed = d.Replies[:0], d.Beacons[:0], false
 	for len(datagram) > 0 {
 		h, payload, n, err := ParseMessage(datagram)
 		if err != nil {
-			return dst, err
+			return err
 		}
 		if n == 0 {
-			return dst, fmt.Errorf("%w: a datagram ends within a message, %d bytes before its end", ErrMalformed, len(datagram))
+			return fmt.Errorf("%w: a datagram ends within a message, %d bytes before its end", ErrMalformed, len(datagram))
 		}
-		if h.Command == CmdSearch {
-			dst = append(dst, replyOf(h, payload, defaultPort))
+		switch h.Command {
+		case CmdSearch:
+			d.Replies = append(d.Replies, replyOf(h, payload, defaultPort))
+		case CmdBeacon:
+			d.Beacons = append(d.Beacons, beaconOf(h))
+		case CmdRepeaterConfirm:
+			d.Confirmed = true
 		}
 		datagram = datagram[n:]
 	}
-	return dst, nil
+	return nil
+}
+
+func beaconOf(h Header) Beacon {
+	b := Beacon{Address: h.P2, Port: uint16(h.Count), Counter: h.P1, Minor: h.DataType}
+	if b.Port == 0 {
+		b.Port = ServerPort
+	}
+	return b
 }
 
 func replyOf(h Header, payload []byte, defaultPort uint16) Reply {

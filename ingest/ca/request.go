@@ -97,6 +97,18 @@ func AppendBeacon(b []byte, port uint16, counter, address uint32) []byte {
 	return AppendHeader(b, Header{Command: CmdBeacon, DataType: MinorVersion, Count: uint32(port), P1: counter, P2: address})
 }
 
+// AppendRepeaterRegister adds REPEATER_REGISTER: the sender wants to hear the
+// beacons that the host's repeater hears.
+func AppendRepeaterRegister(b []byte) []byte {
+	return AppendHeader(b, Header{Command: CmdRepeaterRegister})
+}
+
+// AppendRepeaterConfirm adds REPEATER_CONFIRM, the repeater's answer to a
+// client at an address.
+func AppendRepeaterConfirm(b []byte, address uint32) []byte {
+	return AppendHeader(b, Header{Command: CmdRepeaterConfirm, P2: address})
+}
+
 // Text reads a name or message from a payload: up to its first NUL.
 func Text(payload []byte) string {
 	if i := bytes.IndexByte(payload, 0); i >= 0 {

@@ -151,9 +151,14 @@ func (s *SearchSchedule) Answered(cid uint32) bool {
 // no server had yet get one more try.
 func (s *SearchSchedule) Boost(now time.Time, group uint64) {
 	spread := min(float64(time.Second), float64(len(s.groups[group]))*boostSpacing)
+	base := now
+	if group != 0 && len(s.queue) > 0 && s.queue[0].due.Before(now) {
+		// More names are due than the rate allows: these go before them all.
+		base = s.queue[0].due.Add(-time.Duration(spread))
+	}
 	for _, e := range s.groups[group] {
-		due := now.Add(time.Duration(s.options.Random() * spread))
-		if e.period <= s.options.FirstRetry || e.due.Before(due) {
+		due := base.Add(time.Duration(s.options.Random() * spread))
+		if e.period <= s.options.FirstRetry && base.Equal(now) || e.due.Before(due) {
 			continue
 		}
 		if e.due = due; group != 0 {
@@ -161,6 +166,30 @@ func (s *SearchSchedule) Boost(now time.Time, group uint64) {
 		}
 		heap.Fix(&s.queue, e.index)
 	}
+}
+
+// BoostAll searches every name once more, spread over a time: something in the
+// network is back. Names that are due sooner stay as they are, and none begins
+// anew.
+func (s *SearchSchedule) BoostAll(now time.Time, spread time.Duration) {
+	for _, e := range s.names {
+		due := now.Add(time.Duration(s.options.Random() * float64(spread)))
+		if e.due.After(due) {
+			e.due = due
+			heap.Fix(&s.queue, e.index)
+		}
+	}
+}
+
+// Pass is how long it takes to search every name once at the full rate.
+func (s *SearchSchedule) Pass() time.Duration {
+	return time.Duration(float64(len(s.names)) / (namesPerDatagram * s.options.Rate) * float64(time.Second))
+}
+
+// Budget is how many datagrams may leave at this moment.
+func (s *SearchSchedule) Budget(now time.Time) float64 {
+	s.refill(now)
+	return s.tokens
 }
 
 // Next builds the next datagram in b[:0], and ok false if none is due or the

@@ -190,6 +190,68 @@ func TestSearchTriesUnknownNamesAtANewServer(t *testing.T) {
 	}
 }
 
+// TestSearchBoostGoesBeforeWhatIsOverdue: twenty thousand dead names that the
+// rate holds up do not hold up a server that is back.
+func TestSearchBoostGoesBeforeWhatIsOverdue(t *testing.T) {
+	s := NewSearchSchedule(SearchOptions{})
+	for cid := range uint32(20_000) {
+		group := uint64(0)
+		if cid >= 19_900 {
+			group = 9
+		}
+		if err := s.Add(start, cid, fmt.Sprintf("A:%d", cid), group, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := simulate(t, s, start, 3*time.Second, func(time.Time, map[uint32]string) {})
+	s.Boost(now, 9)
+	found := map[uint32]bool{}
+	simulate(t, s, now, 500*time.Millisecond, func(_ time.Time, names map[uint32]string) {
+		for cid := range names {
+			found[cid] = true
+		}
+	})
+	for cid := uint32(19_900); cid < 20_000; cid++ {
+		if !found[cid] {
+			t.Fatalf("name %d waits behind dead ones", cid)
+		}
+	}
+}
+
+// TestSearchBoostOfAllIsSpread: each name once more, none at once, none anew.
+func TestSearchBoostOfAllIsSpread(t *testing.T) {
+	const n = 2000
+	s := NewSearchSchedule(SearchOptions{Rate: 1000, MaxPeriod: time.Hour, LastPeriod: time.Hour})
+	for cid := range uint32(n) {
+		if err := s.Add(start, cid, fmt.Sprintf("A:%d", cid), uint64(cid%3), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := simulate(t, s, start, 2*time.Hour, func(time.Time, map[uint32]string) {})
+	s.BoostAll(now, 5*time.Second)
+	var inSecond [6]int
+	tries := map[uint32]int{}
+	simulate(t, s, now, 6*time.Second, func(at time.Time, names map[uint32]string) {
+		inSecond[at.Sub(now)/time.Second] += len(names)
+		for cid := range names {
+			tries[cid]++
+		}
+	})
+	for cid := range uint32(n) {
+		if tries[cid] != 1 {
+			t.Fatalf("name %d was searched %d times", cid, tries[cid])
+		}
+	}
+	for second, names := range inSecond[:5] {
+		if names < n/10 || names > n*3/10 {
+			t.Errorf("%d names in second %d", names, second)
+		}
+	}
+	if pass := s.Pass(); pass != 80*time.Millisecond {
+		t.Errorf("a pass takes %v", pass)
+	}
+}
+
 func TestSearchRefusesNamesThatNoDatagramCarries(t *testing.T) {
 	s := NewSearchSchedule(SearchOptions{})
 	longest := make([]byte, MaxSearchName+1)
@@ -211,7 +273,7 @@ func TestSearchRefusesNamesThatNoDatagramCarries(t *testing.T) {
 	}
 }
 
-func TestParseRepliesFollowsTheMinorVersion(t *testing.T) {
+func TestRepliesFollowTheMinorVersion(t *testing.T) {
 	tests := []struct {
 		name    string
 		payload []byte
@@ -225,7 +287,9 @@ func TestParseRepliesFollowsTheMinorVersion(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			b := AppendMessage(nil, Header{Command: CmdSearch, DataType: 1234, P1: 0x0a000005, P2: 5}, test.payload)
-			got, err := ParseReplies(nil, b, ServerPort)
+			var d Datagram
+			err := d.Parse(b, ServerPort)
+			got := d.Replies
 			if err != nil || len(got) != 1 || got[0] != test.want {
 				t.Errorf("got %+v, %v; want %+v", got, err, test.want)
 			}
@@ -233,9 +297,9 @@ func TestParseRepliesFollowsTheMinorVersion(t *testing.T) {
 	}
 }
 
-func TestParseRepliesKeepsWhatStandsBeforeTheDamage(t *testing.T) {
+func TestDatagramKeepsWhatStandsBeforeTheDamage(t *testing.T) {
 	good := AppendSearchReply(AppendDatagramVersion(nil, 3), 9, 5064, AddressOfSender)
-	other := AppendBeacon(AppendHeader(nil, Header{Command: CmdNotFound}), 1, 2, 3)
+	other := AppendRepeaterConfirm(AppendBeacon(AppendHeader(nil, Header{Command: CmdNotFound}), 1, 2, 3), 4)
 	for name, tail := range map[string][]byte{
 		"short":     {1, 2, 3},
 		"beyond":    AppendHeader(nil, Header{Command: CmdSearch, PayloadSize: 800}),
@@ -243,19 +307,24 @@ func TestParseRepliesKeepsWhatStandsBeforeTheDamage(t *testing.T) {
 		"huge":      AppendHeader(nil, Header{Command: CmdSearch, PayloadSize: math.MaxUint32 - 7}),
 	} {
 		datagram := append(append(append([]byte{}, good...), other...), tail...)
-		got, err := ParseReplies(nil, datagram, ServerPort)
-		if !errors.Is(err, ErrMalformed) || len(got) != 1 || got[0].CID != 9 {
-			t.Errorf("%s: got %+v, %v", name, got, err)
+		var d Datagram
+		err := d.Parse(datagram, ServerPort)
+		if !errors.Is(err, ErrMalformed) || len(d.Replies) != 1 || d.Replies[0].CID != 9 {
+			t.Errorf("%s: got %+v, %v", name, d, err)
+		}
+		if len(d.Beacons) != 1 || d.Beacons[0] != (Beacon{Address: 3, Port: 1, Counter: 2, Minor: 13}) || !d.Confirmed {
+			t.Errorf("%s: got %+v", name, d)
 		}
 	}
 }
 
-func FuzzParseReplies(f *testing.F) {
+func FuzzDatagram(f *testing.F) {
 	f.Add(AppendSearchReply(AppendDatagramVersion(nil, 3), 9, 5064, AddressOfSender))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		replies, _ := ParseReplies(nil, b, ServerPort)
-		if len(replies) > len(b)/HeaderSize {
-			t.Fatalf("%d replies out of %d bytes", len(replies), len(b))
+		var d Datagram
+		_ = d.Parse(b, ServerPort)
+		if n := len(d.Replies) + len(d.Beacons); n > len(b)/HeaderSize {
+			t.Fatalf("%d messages out of %d bytes", n, len(b))
 		}
 	})
 }

@@ -9,7 +9,15 @@ type watch struct {
 	state watchState
 	heard bool // anything since the dial
 	due   time.Time
+	last  time.Time // bytes came
+	// suspicious: the server's beacons were odd, so they prove nothing until
+	// it speaks on the circuit.
+	suspicious bool
 }
+
+// beaconTrust is for how many ConnTimeouts beacons alone are believed: a server
+// may have lost its circuits and go on to send beacons.
+const beaconTrust = 10
 
 type watchState uint8
 
@@ -28,9 +36,34 @@ func (w *watch) begin(now time.Time, patience time.Duration) {
 // subscriptions as they were.
 func (c *Circuit) Heard(now time.Time) (revived bool) {
 	revived = c.watch.state == watchUnresponsive
-	c.watch.heard = true
+	c.watch.heard, c.watch.suspicious, c.watch.last = true, false, now
 	c.watch.begin(now, c.options.ConnTimeout)
 	return revived
+}
+
+// Beacon takes what a beacon of the circuit's server says: a normal one stands
+// for an ECHO, a late one makes beacons worth nothing, and an anomaly (the
+// server may have restarted and know nothing of this circuit) makes the next
+// [Circuit.Tick] probe.
+func (c *Circuit) Beacon(now time.Time, v Verdict) {
+	w := &c.watch
+	if w.state != watchQuiet || !w.heard {
+		return
+	}
+	switch v {
+	case BeaconNormal:
+		trusted := now.Sub(w.last) < beaconTrust*c.options.ConnTimeout
+		if due := now.Add(c.options.ConnTimeout); !w.suspicious && trusted && due.After(w.due) {
+			w.due = due
+		}
+	case BeaconLate:
+		w.suspicious = true
+	case BeaconAnomaly:
+		// Bytes of this moment are an answer already.
+		if w.suspicious = true; now.Sub(w.last) > c.options.EchoTimeout/5 {
+			w.due = now
+		}
+	}
 }
 
 // Unresponsive says whether the server has stopped to answer.

@@ -250,6 +250,9 @@ func (c *circuit) drop(ch *Channel, cause error) {
 		return
 	}
 	delay := ch.again(connected)
+	if connected && c.client.back(c.addr) {
+		delay /= 4 // it is up already
+	}
 	if err := c.client.schedule.Add(time.Now(), ch.cid, ch.name, groupOf(c.addr), delay); err != nil {
 		c.client.log.Error("a channel can never connect", "pv", ch.name, "err", err)
 	}

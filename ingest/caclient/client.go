@@ -28,6 +28,8 @@ type Options struct {
 	NameServers     []string      // host[:port] of TCP name servers (EPICS_CA_NAME_SERVERS)
 	ServerPort      int           // where no port is given; 0 is 5064
 	RepeaterPort    int           // of beacons; 0 is 5065
+	Repeater        *bool         // be the host's beacon repeater while it has no other; nil is yes
+	AllowServers    []string      // IPv4 addresses and networks (10.1.0.0/16) of servers to connect to; none is all
 	ConnTimeout     time.Duration // silence of a circuit after which its server is probed; 0 is 30 s
 	MaxSearchPeriod time.Duration // longest time between two searches of a name; 0 is 300 s, reached only by many dead names
 	SearchRate      float64       // search datagrams/s to each destination; 0 is 50
@@ -47,9 +49,12 @@ type Client struct {
 	odd     *limiter      // for warnings that a broken server can cause at will
 	wake    chan struct{} // tells the search loop that names were added
 
+	confirmed chan struct{} // a repeater has confirmed a registration
+
 	// set by Run before its goroutines begin
 	ctx    context.Context
 	socket *net.UDPConn
+	allow  []netip.Prefix // of servers, empty is all
 	wg     sync.WaitGroup // circuits
 
 	// owned by the goroutine that resolves addresses
@@ -64,6 +69,8 @@ type Client struct {
 	schedule *ca.SearchSchedule
 	nextCID  uint32
 	boosted  time.Time // when all unknown names were last tried for a new server
+	spread   time.Time // when all names were last tried for a beacon
+	beacons  *ca.BeaconTable
 	places   destinations
 	redial   map[netip.AddrPort]time.Time // of name servers: not before
 }
@@ -83,15 +90,19 @@ func New(o Options) *Client {
 		o.ConnTimeout = 30 * time.Second
 	}
 	c := &Client{
-		options:  o,
-		log:      o.Logger,
-		odd:      &limiter{log: o.Logger, every: 10 * time.Second},
-		wake:     make(chan struct{}, 1),
+		options: o,
+		log:     o.Logger,
+		odd:     &limiter{log: o.Logger, every: 10 * time.Second},
+		wake:    make(chan struct{}, 1),
+
+		confirmed: make(chan struct{}, 1),
+
 		channels: map[uint32]*Channel{},
 		circuits: map[netip.AddrPort]*circuit{},
 		schedule: ca.NewSearchSchedule(ca.SearchOptions{Rate: o.SearchRate, LastPeriod: o.MaxSearchPeriod}),
 		// Anyone can answer a search; a random start makes ids hard to guess.
 		nextCID: rand.Uint32(),
+		beacons: ca.NewBeaconTable(time.Now()),
 		redial:  map[netip.AddrPort]time.Time{},
 		known:   map[string]netip.AddrPort{},
 	}
@@ -111,6 +122,10 @@ func (c *Client) Run(ctx context.Context) error {
 	if again {
 		return errors.New("run the Channel Access client: it was run before")
 	}
+	allow, err := prefixes(c.options.AllowServers)
+	if err != nil {
+		return fmt.Errorf("read the allowed servers: %w", err)
+	}
 	socket, err := net.ListenUDP("udp4", nil)
 	if err != nil {
 		return fmt.Errorf("open the search socket: %w", err)
@@ -119,13 +134,16 @@ func (c *Client) Run(ctx context.Context) error {
 	_ = socket.SetReadBuffer(4 << 20)
 	c.identify()
 	group, ctx := errgroup.WithContext(ctx)
-	c.ctx, c.socket = ctx, socket
+	c.mu.Lock()
+	c.ctx, c.socket, c.allow = ctx, socket, allow
+	c.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { _ = socket.Close() })
 	defer stop()
 	group.Go(func() error { return c.receive(ctx) })
 	group.Go(func() error { return c.resolve(ctx) })
 	group.Go(func() error { return c.search(ctx) })
 	group.Go(func() error { return c.maintain(ctx) })
+	group.Go(func() error { return c.follow(ctx) })
 	err = group.Wait()
 	_ = socket.Close()
 	c.wg.Wait()

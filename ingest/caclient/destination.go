@@ -142,6 +142,35 @@ func resolveHost(ctx context.Context, host string) (netip.Addr, error) {
 	return ips[0].Unmap(), nil
 }
 
+// prefixes reads addresses and networks. One that cannot be read is an error:
+// a list that allows others than was meant is worse than none.
+func prefixes(list []string) ([]netip.Prefix, error) {
+	var read []netip.Prefix
+	for _, element := range list {
+		prefix, err := netip.ParsePrefix(element)
+		if err != nil {
+			ip, ipErr := netip.ParseAddr(element)
+			if ipErr != nil {
+				return nil, fmt.Errorf("%q is neither an IPv4 address nor a network as 10.1.0.0/16", element)
+			}
+			prefix = netip.PrefixFrom(ip, ip.BitLen())
+		}
+		if !prefix.Addr().Is4() {
+			return nil, fmt.Errorf("%q: Channel Access knows IPv4 only", element)
+		}
+		read = append(read, prefix)
+	}
+	return read, nil
+}
+
+// allowed says whether a server at an address may be connected to. mu is held.
+func (c *Client) allowed(ip netip.Addr) bool {
+	if len(c.allow) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(c.allow, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
 // broadcastAddrs gives the broadcast address of every IPv4 interface that is
 // up and not loopback, or loopback if there is none.
 func broadcastAddrs() ([]netip.Addr, error) {

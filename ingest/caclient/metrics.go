@@ -8,6 +8,7 @@ type metrics struct {
 	dialFailures, lost, connects, disconnects         prometheus.Counter
 	updates, rejected, failures, probes               prometheus.Counter
 	handlerSeconds                                    prometheus.Counter
+	beacons, anomalies, boosts, repeated, forbidden   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, c *Client) *metrics {
@@ -32,7 +33,13 @@ func newMetrics(reg prometheus.Registerer, c *Client) *metrics {
 	gauge("channels", "Channels that are open, connected or not.", func() int { return len(c.channels) })
 	gauge("searched_channels", "Channels that no server has answered for yet.", func() int { return c.schedule.Len() })
 	gauge("circuits", "TCP connections to servers.", func() int { return len(c.circuits) })
+	gauge("beacon_sources", "Servers whose beacons are known.", func() int { return c.beacons.Len() })
 	return &metrics{
+		beacons:        counter("beacons_total", "Beacons of servers that came through a repeater."),
+		anomalies:      counter("beacon_anomalies_total", "Beacons that show that a server is new or back."),
+		boosts:         counter("search_boosts_total", "Times that all searched names were tried again after an anomaly."),
+		repeated:       counter("repeated_datagrams_total", "Datagrams that the built-in repeater sent on."),
+		forbidden:      counter("forbidden_servers_total", "Search replies of servers that are not in the list of allowed ones."),
 		datagrams:      counter("search_datagrams_total", "Search datagrams sent, each destination counted."),
 		replies:        counter("search_replies_total", "Search replies that found a name."),
 		strays:         counter("stray_replies_total", "Search replies for names that are not open."),

@@ -42,7 +42,9 @@ func (c *circuit) read(conn net.Conn) error {
 			}
 			now = c.rest(now)
 		}
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			armed = time.Time{} // also when a beacon ended the wait
+		} else if err != nil {
 			return fmt.Errorf("receive: %w", err)
 		}
 		if err := c.tick(now); err != nil {

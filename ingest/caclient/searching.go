@@ -60,10 +60,10 @@ func (c *Client) sendDue(buf []byte) time.Duration {
 	}
 }
 
-// receive takes search replies.
+// receive takes search replies and beacons.
 func (c *Client) receive(ctx context.Context) error {
 	buf := make([]byte, 64<<10)
-	var replies []ca.Reply
+	var d ca.Datagram
 	for {
 		n, from, err := c.socket.ReadFromUDPAddrPort(buf)
 		if ctx.Err() != nil {
@@ -81,13 +81,19 @@ func (c *Client) receive(ctx context.Context) error {
 			}
 			continue
 		}
-		replies, err = ca.ParseReplies(replies[:0], buf[:n], uint16(c.options.ServerPort))
-		if err != nil {
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		if err := d.Parse(buf[:n], uint16(c.options.ServerPort)); err != nil {
 			c.metrics.malformed.Inc()
 			c.odd.warn("datagram passed over", "addr", from, "err", err)
 		}
-		if len(replies) > 0 {
-			c.found(replies, from.Addr().Unmap())
+		if len(d.Replies) > 0 {
+			c.found(d.Replies, from.Addr())
+		}
+		if len(d.Beacons) > 0 {
+			c.hear(d.Beacons, from.Addr())
+		}
+		if d.Confirmed && from.Addr().IsLoopback() {
+			c.registered()
 		}
 	}
 }
@@ -134,6 +140,11 @@ func (c *Client) claim(r ca.Reply, addr netip.AddrPort) {
 	if ip := addr.Addr(); addr.Port() == 0 || ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		c.metrics.malformed.Inc()
 		c.odd.warn("search reply with an impossible address", "pv", ch.name, "addr", addr)
+		return
+	}
+	if !c.allowed(addr.Addr()) {
+		c.metrics.forbidden.Inc()
+		c.odd.warn("search reply of a server that is not allowed", "pv", ch.name, "addr", addr)
 		return
 	}
 	if !c.schedule.Answered(ch.cid) {

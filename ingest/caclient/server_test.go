@@ -293,6 +293,9 @@ func run(t testing.TB, o caclient.Options, addrs ...string) *caclient.Client {
 	t.Helper()
 	no := false
 	o.AutoAddrList, o.AddrList = &no, addrs
+	if o.RepeaterPort == 0 {
+		o.RepeaterPort, o.Repeater = freeUDPPort(t), &no // the host's beacons are not for tests
+	}
 	c := caclient.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -304,6 +307,17 @@ func run(t testing.TB, o caclient.Options, addrs ...string) *caclient.Client {
 		}
 	})
 	return c
+}
+
+// freeUDPPort is a port that nobody listens on at this moment.
+func freeUDPPort(t testing.TB) int {
+	t.Helper()
+	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	return socket.LocalAddr().(*net.UDPAddr).Port
 }
 
 func all(string) bool { return true }
