@@ -103,3 +103,36 @@ func TestAnUnregisteredNameDoesNotLeaveTheStore(t *testing.T) {
 		t.Errorf("drops %+v, want one; the archive remembers %d PVs", log.drops, len(a.pvs))
 	}
 }
+
+// TestARedeliveredSampleOfAnEarlierGenerationEnds reads the log of a PV that
+// was deleted and archived again before what it had sent was acknowledged: the
+// PV is locked when its files are asked for the old sample.
+func TestARedeliveredSampleOfAnEarlierGenerationEnds(t *testing.T) {
+	dir, log := t.TempDir(), newMemLog(t, 5)
+	log.add("P", double(after(0), 1))
+	run(t, open(t, dir, log))
+	log.floor = 0 // written, and not acknowledged
+	log.add("P", double(after(time.Second), 2), double(after(2*time.Second), 3, func(s *schema.RawSample) { s.Generation = 2 }))
+	log.delivered = 2
+	a := open(t, dir, log, func(o *Options) {
+		o.Registered = func(pv schema.PVName) (*schema.TypeInfo, bool) {
+			info, ok := registered(pv)
+			info.Generation = 2
+			return info, ok
+		}
+	})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		work(t, a, log, 1, func() bool { return true })
+	}()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the archive hangs")
+	}
+	run(t, a)
+	if got := read(t, dir, "P"); len(got) != 2 || len(log.drops) != 1 || log.floor != 2 {
+		t.Errorf("stored %v, drops %+v, acknowledged %d; want both new and old one, one drop, 2", got, log.drops, log.floor)
+	}
+}

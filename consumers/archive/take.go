@@ -170,16 +170,22 @@ func (f *pvFiles) carry(fields, stored []byte) (lost int) {
 // takeForeign drops a sample of a PV that is not registered, or that was
 // received for an earlier registration of it: it may not appear in the files of
 // the present one (D1). One that is on disk already, because it was written
-// before the PV was deleted, is no drop.
+// before the PV was deleted, is no drop. f is the PV's, locked, nil if it is not
+// registered.
 func (a *Archive) takeForeign(f *pvFiles, m *streams.Message, i int, event schema.Event, info *schema.TypeInfo) error {
 	s := &m.Samples[i]
 	detail := "the PV is not registered"
 	if info != nil {
 		detail = fmt.Sprintf("the sample is of generation %d, the PV is now of generation %d", s.Generation, info.Generation)
 	}
-	if f, ok := a.former(m.PV); ok && m.Redelivered {
-		f.mu.Lock()
-		defer f.mu.Unlock()
+	if f == nil && m.Redelivered {
+		if former, ok := a.former(m.PV); ok {
+			f = former
+			f.mu.Lock()
+			defer f.mu.Unlock()
+		}
+	}
+	if f != nil && m.Redelivered {
 		found, ok, err := a.lookup(f, event.Time(s.Year))
 		if err != nil {
 			return a.faultOrDrop(m, i, err)
