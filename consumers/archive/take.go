@@ -16,7 +16,7 @@ const pendingMax = 64 << 10
 // takeAll takes messages in order; it reports false if ctx ended first. The rest
 // must then come again before anything newer.
 func (a *Archive) takeAll(ctx context.Context, messages []streams.Message) bool {
-	defer func() { a.metrics.buffered.Set(float64(a.buffered)) }()
+	defer a.observe()
 	for i := range messages {
 		if !a.take(ctx, &messages[i]) {
 			a.astray = true
@@ -24,7 +24,6 @@ func (a *Archive) takeAll(ctx context.Context, messages []streams.Message) bool 
 		}
 		a.unacked++
 	}
-	a.observe()
 	return true
 }
 
