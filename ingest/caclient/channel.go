@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -74,6 +75,8 @@ type Channel struct {
 	mask     uint16   // of the wanted monitor, 0 is none
 	failures int      // claims that failed in a row
 	warned   bool     // of a second server
+	hinted   bool     // claimed where it was found last, without a search
+	found    netip.AddrPort
 
 	// owned by the read goroutine of circuit, which hands it over under client.mu
 	reported bool // Connected was called, Disconnected not yet
@@ -85,6 +88,9 @@ func (c *Client) Open(name string, h Handler) *Channel {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ch := c.add(name, h)
+	if c.ask(ch) {
+		return ch
+	}
 	if err := c.schedule.Add(time.Now(), ch.cid, name, 0, 0); err != nil {
 		c.log.Error("a channel can never connect", "pv", name, "err", err)
 	}
@@ -165,6 +171,7 @@ func (ch *Channel) Close() {
 		return
 	}
 	delete(c.channels, ch.cid)
+	c.spare(ch)
 	c.schedule.Remove(ch.cid)
 	if ch.circuit != nil {
 		ch.circuit.do(func(core *ca.Circuit) { core.Clear(ch.cid) })

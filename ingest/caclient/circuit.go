@@ -36,6 +36,7 @@ type circuit struct {
 	closed    bool          // takes no more channels and requests
 	handling  bool          // the read goroutine is in handlers and will kick when it is done
 	paused    time.Duration // spent in handlers: the circuit's clock stands still meanwhile
+	claimed   time.Time     // a claim was answered last
 	permanent bool          // to a name server
 	idle      time.Time     // without channels since; zero: it has some
 }
@@ -240,7 +241,12 @@ func (c *circuit) drop(ch *Channel, cause error) {
 	}
 	c.client.mu.Lock()
 	defer c.client.mu.Unlock()
-	if ch.closed.Load() {
+	if ch.closed.Load() || ch.circuit != c {
+		return
+	}
+	if ch.hinted {
+		ch.refused(cause)
+		c.client.searchInstead(time.Now(), ch)
 		return
 	}
 	ch.circuit = nil

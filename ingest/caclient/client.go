@@ -34,6 +34,7 @@ type Options struct {
 	MaxSearchPeriod time.Duration // longest time between two searches of a name; 0 is 300 s, reached only by many dead names
 	SearchRate      float64       // search datagrams/s to each destination; 0 is 50
 	GetTimeout      time.Duration // 0 is 10 s
+	AddressFile     string        // remembers where names were found, to ask there first; "" remembers nothing
 	User, Host      string        // identity for access security; "" asks the operating system
 
 	Logger     *slog.Logger          // nil discards
@@ -64,6 +65,7 @@ type Client struct {
 	// other way round
 	mu       sync.Mutex
 	running  bool
+	stopped  bool // no circuit is begun any more
 	channels map[uint32]*Channel
 	circuits map[netip.AddrPort]*circuit
 	schedule *ca.SearchSchedule
@@ -73,6 +75,9 @@ type Client struct {
 	beacons  *ca.BeaconTable
 	places   destinations
 	redial   map[netip.AddrPort]time.Time // of name servers: not before
+	hints    map[string]netip.AddrPort    // where names that are not open were found last
+	asked    []asked                      // in the order of their times
+	learnt   bool                         // the address file is out of date
 }
 
 // New makes a client. It does no I/O.
@@ -104,6 +109,7 @@ func New(o Options) *Client {
 		nextCID: rand.Uint32(),
 		beacons: ca.NewBeaconTable(time.Now()),
 		redial:  map[netip.AddrPort]time.Time{},
+		hints:   map[string]netip.AddrPort{},
 		known:   map[string]netip.AddrPort{},
 	}
 	c.metrics = newMetrics(o.Registerer, c)
@@ -139,14 +145,20 @@ func (c *Client) Run(ctx context.Context) error {
 	c.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { _ = socket.Close() })
 	defer stop()
+	c.recall()
 	group.Go(func() error { return c.receive(ctx) })
 	group.Go(func() error { return c.resolve(ctx) })
 	group.Go(func() error { return c.search(ctx) })
 	group.Go(func() error { return c.maintain(ctx) })
 	group.Go(func() error { return c.follow(ctx) })
+	group.Go(func() error { return c.remember(ctx) })
 	err = group.Wait()
 	_ = socket.Close()
+	c.mu.Lock()
+	c.stopped = true
+	c.mu.Unlock()
 	c.wg.Wait()
+	c.saveAddresses()
 	return err
 }
 
@@ -159,6 +171,7 @@ func (c *Client) maintain(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-ticker.C:
+			c.giveUpHints(now)
 			c.closeIdle(now)
 			c.dialNameServers(now)
 		}
@@ -185,10 +198,15 @@ func (c *Client) circuit(addr netip.AddrPort, minor uint16) *circuit {
 	if circ, ok := c.circuits[addr]; ok {
 		return circ
 	}
+	c.boost(addr)
+	return c.dial(addr, minor)
+}
+
+// dial begins a circuit. mu is held.
+func (c *Client) dial(addr netip.AddrPort, minor uint16) *circuit {
 	circ := newCircuit(c, addr, minor)
 	c.circuits[addr] = circ
 	c.wg.Go(circ.run)
-	c.boost(addr)
 	return circ
 }
 

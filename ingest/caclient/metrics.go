@@ -1,6 +1,10 @@
 package caclient
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // metrics of one client.
 type metrics struct {
@@ -8,6 +12,7 @@ type metrics struct {
 	dialFailures, lost, connects, disconnects         prometheus.Counter
 	updates, rejected, failures, probes               prometheus.Counter
 	handlerSeconds                                    prometheus.Counter
+	hints, wrongHints                                 prometheus.Counter
 	beacons, anomalies, boosts, repeated, forbidden   prometheus.Counter
 }
 
@@ -33,8 +38,11 @@ func newMetrics(reg prometheus.Registerer, c *Client) *metrics {
 	gauge("channels", "Channels that are open, connected or not.", func() int { return len(c.channels) })
 	gauge("searched_channels", "Channels that no server has answered for yet.", func() int { return c.schedule.Len() })
 	gauge("circuits", "TCP connections to servers.", func() int { return len(c.circuits) })
+	gauge("search_budget_datagrams", "Search datagrams that the rate allows at this moment.", func() int { return int(c.schedule.Budget(time.Now())) })
 	gauge("beacon_sources", "Servers whose beacons are known.", func() int { return c.beacons.Len() })
 	return &metrics{
+		hints:          counter("hints_total", "Channels that were claimed where they had been found last, without a search."),
+		wrongHints:     counter("wrong_hints_total", "Those that were not there and are searched."),
 		beacons:        counter("beacons_total", "Beacons of servers that came through a repeater."),
 		anomalies:      counter("beacon_anomalies_total", "Beacons that show that a server is new or back."),
 		boosts:         counter("search_boosts_total", "Times that all searched names were tried again after an anomaly."),

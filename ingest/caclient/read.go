@@ -164,6 +164,7 @@ func (c *circuit) connected(ch *Channel, info ca.Info) {
 	if ch.closed.Load() {
 		return
 	}
+	c.foundAt(ch, info.Minor)
 	ch.reported = true
 	c.client.metrics.connects.Inc()
 	ch.handler.Connected(ch, c.info(info))

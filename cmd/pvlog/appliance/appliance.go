@@ -196,6 +196,7 @@ func (a *Appliance) openIngest() error {
 	if c.CA.ConnTimeout != 0 {
 		options.ConnTimeout = c.CA.ConnTimeout
 	}
+	options.AddressFile = filepath.Join(c.Data, "ca-addresses")
 	options.Logger, options.Registerer = a.log, a.metrics
 	mask, err := c.mask()
 	if err != nil {
