@@ -31,6 +31,7 @@ type commands struct {
 	Decode  decodeCmd  `cmd:"" help:"Turn a message of the log from standard input into JSON (for nats --translate)."`
 	Demo    demoCmd    `cmd:"" help:"Run a simulated IOC and an archiver, and watch samples flow."`
 	Ioc     iocCmd     `cmd:"" help:"Run a simulated IOC."`
+	Ca      caCmd      `cmd:"" help:"Read, write, monitor and search PVs over Channel Access, without a server."`
 	Bench   benchCmd   `cmd:"" help:"Measure this machine."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"pvlog/ingest/ca"
+	"pvlog/ingest/caclient"
+	"pvlog/schema"
+)
+
+type caMonitorCmd struct {
+	caWait
+	caFormat
+	Mask   string   `short:"m" default:"va" placeholder:"MASK" help:"What is told: v value, a alarm, l log (archive), p property."`
+	Stamps string   `short:"t" default:"s" placeholder:"KEY" help:"Time stamps: s of the server, c of the client, n none; r since the start, i since the last update, I since the PV's last one."`
+	PVs    []string `arg:"" name:"pv" help:"PV names."`
+}
+
+// Run prints updates until ctx ends.
+func (c *caMonitorCmd) Run(ctx context.Context, log *slog.Logger) error {
+	wait, err := c.limit()
+	if err != nil {
+		return err
+	}
+	if err := c.check(); err != nil {
+		return err
+	}
+	mask, err := parseMask(c.Mask)
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	m := &caMonitor{format: c.caFormat, mask: mask, out: os.Stdout, failed: make(chan error, 1)}
+	if m.stamps, err = parseStamps(c.Stamps, time.Now()); err != nil {
+		return exitError{exitUsage, err}
+	}
+	return withCA(ctx, log, max(wait, 10*time.Second), func(client *caclient.Client) error {
+		return m.run(ctx, client, c.PVs, wait)
+	})
+}
+
+// parseMask reads the letters of -m.
+func parseMask(letters string) (mask uint16, err error) {
+	for _, c := range letters {
+		switch c {
+		case 'v':
+			mask |= ca.MaskValue
+		case 'a':
+			mask |= ca.MaskAlarm
+		case 'l':
+			mask |= ca.MaskLog
+		case 'p':
+			mask |= ca.MaskProperty
+		default:
+			return 0, fmt.Errorf("-m %q: %q is none of v, a, l and p", letters, c)
+		}
+	}
+	if mask == 0 {
+		return 0, fmt.Errorf("-m %q: at least one of v, a, l and p is expected", letters)
+	}
+	return mask, nil
+}
+
+// caMonitor prints the updates of all PVs.
+type caMonitor struct {
+	// set before the first channel, read-only
+	format caFormat
+	mask   uint16
+	failed chan error // of printing
+
+	// guarded by mu
+	mu     sync.Mutex
+	out    io.Writer
+	stamps caStamps
+}
+
+func (m *caMonitor) run(ctx context.Context, client *caclient.Client, names []string, wait time.Duration) error {
+	pvs := make([]*monitoredPV, len(names))
+	for i, name := range names {
+		pvs[i] = &monitoredPV{monitor: m, name: name, precision: -1}
+		client.Open(name, pvs[i])
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-m.failed:
+			return fmt.Errorf("print: %w", err)
+		case <-timer.C:
+			for _, p := range pvs {
+				p.reportMissing()
+			}
+		}
+	}
+}
+
+// print writes a line; after the first failure the command ends.
+func (m *caMonitor) print(line string) {
+	if _, err := io.WriteString(m.out, line+"\n"); err != nil {
+		select {
+		case m.failed <- err:
+		default:
+		}
+	}
+}
+
+// monitoredPV is the handler of one channel.
+type monitoredPV struct {
+	// set before the channel opens, read-only
+	monitor *caMonitor
+	name    string
+
+	// guarded by the monitor's mu
+	once      bool // it was connected
+	array     bool
+	labels    []string
+	precision int
+}
+
+// Connected subscribes, after labels or precision are known: updates come in
+// the native type, and neither is in them.
+func (p *monitoredPV) Connected(ch *caclient.Channel, info caclient.Info) {
+	f := p.monitor.format
+	p.monitor.mu.Lock()
+	p.once, p.array = true, info.Count != 1
+	p.monitor.mu.Unlock()
+	if f.timeType(info.Native) == info.Native.Time() {
+		ch.Subscribe(p.monitor.mask)
+		return
+	}
+	ch.GetAsync(info.Native.Ctrl(), 1, func(u caclient.Update, err error) {
+		if err == nil {
+			if meta, err := ca.DecodeCtrl(u.Type, u.Count, u.Payload); err == nil {
+				if info.Native == ca.DBREnum {
+					meta.EnumStrings = enumLabels(u.Payload)
+				}
+				p.learn(info.Native, meta)
+			}
+		}
+		ch.Subscribe(p.monitor.mask) // numbers are better than nothing
+	})
+}
+
+func (p *monitoredPV) learn(native ca.DBR, meta ca.Metadata) {
+	p.monitor.mu.Lock()
+	defer p.monitor.mu.Unlock()
+	p.labels, p.precision = meta.EnumStrings, -1
+	if native != ca.DBREnum {
+		p.precision = min(max(meta.Precision, 0), maxDigits)
+	}
+}
+
+// Disconnected prints the loss.
+func (p *monitoredPV) Disconnected(*caclient.Channel, error) {
+	p.trouble("*** disconnected", time.Now())
+}
+
+// Update prints the value.
+func (p *monitoredPV) Update(_ *caclient.Channel, u caclient.Update) {
+	if u.Status != ca.StatusNormal {
+		p.trouble(caTrouble(&caclient.StatusError{Status: u.Status}), u.Received)
+		return
+	}
+	m := p.monitor
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := caReading{name: p.name, data: u.Type, count: u.Count, payload: u.Payload,
+		array: u.Count > 1 || p.array && u.Count == 0, labels: p.labels, precision: p.precision}
+	m.print(m.format.wide(r, m.stamps.text(m.format, p.name, r.time(), schema.TimeOf(u.Received))))
+}
+
+func (p *monitoredPV) trouble(what string, at time.Time) {
+	m := p.monitor
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.print(m.format.label(p.name, false) + m.format.stamp(schema.TimeOf(at)) + " " + what)
+}
+
+func (p *monitoredPV) reportMissing() {
+	m := p.monitor
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !p.once {
+		m.print(m.format.label(p.name, false) + caTrouble(errNotFound))
+	}
+}
+
+// caStamps prints the time stamps that camonitor's -t asks for.
+type caStamps struct {
+	server, client bool
+	since          rune // r, i, I, or 0 for absolute stamps
+
+	start   schema.Time // of the program, by the client's clock
+	first   schema.Time // of the server, of all PVs
+	begun   bool        // first is set
+	last    stampPair
+	lastOf  map[string]stampPair
+	printed map[string]bool // PVs whose first, absolute stamp is out
+}
+
+type stampPair struct{ server, client schema.Time }
+
+// parseStamps reads the letters of -t.
+func parseStamps(key string, now time.Time) (caStamps, error) {
+	s := caStamps{start: schema.TimeOf(now), lastOf: map[string]stampPair{}, printed: map[string]bool{}}
+	for _, c := range key {
+		switch c {
+		case 's':
+			s.server = true
+		case 'c':
+			s.client = true
+		case 'n':
+		case 'r', 'i', 'I':
+			s.since = c
+		default:
+			return s, fmt.Errorf("-t %q: %q is none of s, c, n, r, i and I", key, c)
+		}
+	}
+	// A difference alone means the server's.
+	if s.since != 0 && !s.client {
+		s.server = true
+	}
+	return s, nil
+}
+
+// text is the stamp of an update: absolute for a PV's first one.
+func (s *caStamps) text(f caFormat, pv string, server, client schema.Time) string {
+	if !s.begun {
+		s.first, s.begun = server, true
+	}
+	var since stampPair
+	switch s.since {
+	case 'r':
+		since = stampPair{s.first, s.start}
+	case 'i':
+		since = s.last
+	case 'I':
+		since = s.lastOf[pv]
+	}
+	absolute := s.since == 0 || !s.printed[pv]
+	s.printed[pv] = true
+	s.last = stampPair{server, client}
+	s.lastOf[pv] = s.last
+
+	var b strings.Builder
+	if s.server {
+		b.WriteString(stampOrSpan(f, absolute, server, since.server, "%s", "              %+12.6f"))
+	}
+	if s.client {
+		b.WriteString(stampOrSpan(f, absolute, client, since.client, "(%s)", "              (%+12.6f)"))
+	}
+	return b.String()
+}
+
+func stampOrSpan(f caFormat, absolute bool, at, since schema.Time, stamp, span string) string {
+	if absolute {
+		return fmt.Sprintf(stamp, f.stamp(at))
+	}
+	return fmt.Sprintf(span, float64(at.Sec-since.Sec)+(float64(at.Nsec)-float64(since.Nsec))/1e9)
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"pvlog/ingest/ca"
+	"pvlog/ingest/caclient"
+)
+
+func TestSearchTellsWhoAnsweredAndWhoIsSilent(t *testing.T) {
+	var trace strings.Builder
+	start := time.Unix(1_700_000_000, 0)
+	s := newNameSearch([]string{"A", "B", "C"}, start, 5064)
+	s.trace, s.used, s.sent = &trace, 2, []int{1, 1, 4}
+	from := netip.MustParseAddrPort("192.0.2.1:5064")
+	other := netip.MustParseAddrPort("192.0.2.2:5064")
+	old := ca.AppendMessage(nil, ca.Header{Command: ca.CmdSearch, DataType: 9999, P1: 7, P2: 1}, []byte{0, 4, 0, 0, 0, 0, 0, 0})
+	for i, a := range []arrival{
+		{from: from, data: ca.AppendSearchReply(ca.AppendDatagramVersion(nil, 1), 0, 5070, ca.AddressOfSender)},
+		{from: other, data: ca.AppendSearchReply(nil, 0, 5064, 0xC0000209)},
+		{from: other, data: ca.AppendSearchReply(nil, 0, 5064, 0xC0000209)},
+		{from: from, data: old},
+		{from: from, tcp: true, data: ca.AppendHeader(nil, ca.Header{Command: ca.CmdSearch, DataType: 5080, P1: ca.AddressOfSender, P2: 1})},
+		{from: from, data: ca.AppendSearchReply(nil, 77, 5064, 0)},
+		{from: from, data: []byte("not Channel Access")},
+		{from: from, note: "name server: refused"},
+	} {
+		a.at = start.Add(time.Duration(i+1) * time.Millisecond)
+		s.take(a)
+	}
+	silent, text := s.summary(start.Add(time.Second))
+	if silent != 1 {
+		t.Errorf("%d silent PVs", silent)
+	}
+	contains(t, text,
+		"A                              192.0.2.1:5070 after 0.001 s, protocol 4.13; also 192.0.2.9:5064 after 0.002 s: two servers have it, the first is taken\n",
+		"B                              192.0.2.1:5064 after 0.004 s, protocol 4.4; also 192.0.2.1:5080 after 0.005 s",
+		"C                              silent for 1.000 s: 4 datagrams to 2 destinations, no answer\n")
+	contains(t, trace.String(), "0.001 s  192.0.2.1:5064: has A, server 192.0.2.1:5070, protocol 4.13\n",
+		"answers what was not asked", "are no message", "name server: refused")
+	if strings.Count(text, "192.0.2.9") != 1 {
+		t.Errorf("a repeated answer is told again:\n%s", text)
+	}
+}
+
+func TestPlacesTellTheirOriginAndWhatCannotBeSearched(t *testing.T) {
+	no := false
+	places := searchPlaces(t.Context(), caclient.Options{
+		AutoAddrList: &no, AddrList: []string{"192.0.2.1", "192.0.2.2:5070", "192.0.2.3:x"}, NameServers: []string{"192.0.2.4"}, ServerPort: 5064,
+	})
+	var lines []string
+	for _, p := range places {
+		lines = append(lines, p.String())
+	}
+	contains(t, strings.Join(lines, "\n"),
+		"udp 192.0.2.1:5064        EPICS_CA_ADDR_LIST, 192.0.2.1", "udp 192.0.2.2:5070 ", `not searched: EPICS_CA_ADDR_LIST, 192.0.2.3:x: "x" is not a port`,
+		"tcp 192.0.2.4:5064        EPICS_CA_NAME_SERVERS, 192.0.2.4")
+	if auto := searchPlaces(t.Context(), caclient.Options{ServerPort: 5064}); len(auto) == 0 || !strings.Contains(auto[0].origin, "interface") {
+		t.Errorf("interfaces: %v", auto)
+	}
+}
+
+func TestLastAddressIsThatOfBroadcasts(t *testing.T) {
+	for text, want := range map[string]string{"192.0.2.5/24": "192.0.2.255", "10.1.2.3/22": "10.1.3.255", "192.0.2.5/31": "", "192.0.2.5/32": ""} {
+		ip, n, err := net.ParseCIDR(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.IP = ip
+		got, ok := lastAddress(n)
+		if ok != (want != "") || ok && got.String() != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
