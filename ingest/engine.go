@@ -73,8 +73,8 @@ func badWindow(d time.Duration) bool { return d < 0 || d%time.Second != 0 }
 // Run opens the channels of all PVs in state archiving and follows the
 // registry until ctx ends. It returns nil, and when it returns no sample can be
 // appended any more: what had been received was appended, or, if the log found
-// no room within Options.Drain, counted as dropped. The only error is that of
-// the counters' last writing.
+// no room within Options.Drain, counted as dropped. Counters that could not be
+// written are a warning: a full disk must not make an orderly end a failure.
 func (e *Engine) Run(ctx context.Context) error {
 	hard, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
@@ -91,7 +91,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.opt.CountersFile == "" {
 		return nil
 	}
-	return e.saveCounters()
+	if err := e.saveCounters(); err != nil {
+		e.log.Warn("the PVs' counters could not be kept; the next start begins with older ones", slog.Any("err", err))
+	}
+	return nil
 }
 
 // closeAll lets no channel begin another sample, gives those that are waiting

@@ -165,8 +165,9 @@ func (s *Server) wantsData(text string) (bool, error) {
 	return false, refuse(schema.Invalid, "use deleteData=true or deleteData=false", "deleteData=%q is neither true nor false", text)
 }
 
-// delete makes the registrations go, then the files of those that went: the
-// event says that the data are to go, so a crash in between is made good.
+// delete makes the registrations go, then the files of those that went. After a
+// crash in between the files are still there, and the event says that they were
+// to go; archiving the PV again and deleting it with its data moves them.
 func (s *Server) delete(ctx context.Context, actor registry.Actor, data bool, pvs []schema.PVName) []registry.Result {
 	results := s.options.Registry.Delete(ctx, actor, data, pvs...)
 	if !data {
