@@ -1,8 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -20,7 +20,7 @@ type nameServer struct {
 }
 
 func (s nameServer) note(ctx context.Context, format string, args ...any) {
-	deliver(ctx, s.arrivals, arrival{at: time.Now(), from: s.addr, tcp: true, note: "name server: " + fmt.Sprintf(format, args...)})
+	deliver(ctx, s.arrivals, arrival{at: time.Now(), from: s.addr, note: "name server: " + fmt.Sprintf(format, args...)})
 }
 
 // ask searches until ctx or the circuit ends.
@@ -67,6 +67,8 @@ func (s nameServer) send(ctx context.Context, conn net.Conn) {
 // receive hands on the answers.
 func (s nameServer) receive(ctx context.Context, conn net.Conn) error {
 	var stream ca.Splitter
+	minor := make([]byte, 8) // as a datagram's answer carries it: a circuit's own told it before
+	binary.BigEndian.PutUint16(minor, ca.MinorVersion)
 	for {
 		n, err := conn.Read(stream.Buffer())
 		at := time.Now()
@@ -79,10 +81,16 @@ func (s nameServer) receive(ctx context.Context, conn net.Conn) error {
 			if !ok {
 				break
 			}
+			if h.Command == ca.CmdVersion && h.Count > 0 {
+				binary.BigEndian.PutUint16(minor, uint16(min(h.Count, ca.MinorVersion)))
+			}
 			if h.Command != ca.CmdSearch || tooLarge {
 				continue
 			}
-			if !deliver(ctx, s.arrivals, arrival{at: at, from: s.addr, tcp: true, data: ca.AppendMessage(nil, h, bytes.Clone(payload))}) {
+			if len(payload) < 2 {
+				payload = minor
+			}
+			if !deliver(ctx, s.arrivals, arrival{at: at, from: s.addr, data: ca.AppendMessage(nil, h, payload)}) {
 				return ctx.Err()
 			}
 		}

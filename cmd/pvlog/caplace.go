@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"pvlog/ingest/caclient"
 )
@@ -46,6 +48,9 @@ func searchPlaces(ctx context.Context, o caclient.Options) []place {
 	return places
 }
 
+// resolveLimit bounds the look-up of one host name.
+const resolveLimit = 5 * time.Second
+
 func listedPlace(ctx context.Context, element, variable string, port int) place {
 	p := place{origin: fmt.Sprintf("%s, %s", variable, element)}
 	host := element
@@ -57,6 +62,13 @@ func listedPlace(ctx context.Context, element, variable string, port int) place 
 		}
 		host, port = h, int(n)
 	}
+	if n, err := strconv.ParseUint(host, 10, 32); err == nil { // an address as one number
+		ip := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(n))))
+		p.addr = netip.AddrPortFrom(ip, uint16(port))
+		return p
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveLimit)
+	defer cancel()
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
 	if err != nil || len(ips) == 0 {
 		p.err = fmt.Errorf("no IPv4 address of %q: %w", host, err)

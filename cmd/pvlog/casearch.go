@@ -32,13 +32,14 @@ func (c *caSearchCmd) Run(ctx context.Context, log *slog.Logger) error {
 	}
 	log = caLogger(ctx, log)
 	options := caOptions(log)
+	places := searchPlaces(ctx, options) // a slow name service takes none of the time to search
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	s := newNameSearch(c.PVs, time.Now(), options.ServerPort)
 	if c.Trace {
 		s.trace = os.Stdout
 	}
-	if err := s.run(ctx, searchPlaces(ctx, options)); err != nil {
+	if err := s.run(ctx, places); err != nil {
 		return err
 	}
 	silent, text := s.summary(time.Now())
@@ -90,7 +91,6 @@ func (s *nameSearch) say(now time.Time, format string, args ...any) {
 type arrival struct {
 	at   time.Time
 	from netip.AddrPort
-	tcp  bool   // from a name server
 	data []byte // whole messages
 	note string
 }
@@ -223,22 +223,17 @@ func (s *nameSearch) answered(a arrival, h ca.Header, payload []byte) {
 	s.say(a.at, "%v: has %s, server %v, protocol 4.%d", a.from, s.names[h.P2], found.server, found.minor)
 }
 
-// Minor versions since which replies name the server's port and address, and
-// since which name servers are asked over TCP.
+// Minor versions since which replies name the server's port and address.
 const (
 	minorReplyPort    = 5
 	minorReplyAddress = 8
-	minorNameServer   = 12
 )
 
-// reply reads one answer. Over TCP the minor version was told before, and may
-// be missing.
+// reply reads one answer.
 func (s *nameSearch) reply(a arrival, h ca.Header, payload []byte) searchAnswer {
 	r := searchAnswer{after: a.at.Sub(s.start)}
 	if len(payload) >= 2 {
 		r.minor = binary.BigEndian.Uint16(payload)
-	} else if a.tcp {
-		r.minor = minorNameServer
 	}
 	ip, port := a.from.Addr(), h.DataType
 	if r.minor < minorReplyPort {

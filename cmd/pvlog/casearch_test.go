@@ -24,7 +24,7 @@ func TestSearchTellsWhoAnsweredAndWhoIsSilent(t *testing.T) {
 		{from: other, data: ca.AppendSearchReply(nil, 0, 5064, 0xC0000209)},
 		{from: other, data: ca.AppendSearchReply(nil, 0, 5064, 0xC0000209)},
 		{from: from, data: old},
-		{from: from, tcp: true, data: ca.AppendHeader(nil, ca.Header{Command: ca.CmdSearch, DataType: 5080, P1: ca.AddressOfSender, P2: 1})},
+		{from: from, data: ca.AppendSearchReply(nil, 1, 5080, ca.AddressOfSender)},
 		{from: from, data: ca.AppendSearchReply(nil, 77, 5064, 0)},
 		{from: from, data: []byte("not Channel Access")},
 		{from: from, note: "name server: refused"},
@@ -50,7 +50,7 @@ func TestSearchTellsWhoAnsweredAndWhoIsSilent(t *testing.T) {
 func TestPlacesTellTheirOriginAndWhatCannotBeSearched(t *testing.T) {
 	no := false
 	places := searchPlaces(t.Context(), caclient.Options{
-		AutoAddrList: &no, AddrList: []string{"192.0.2.1", "192.0.2.2:5070", "192.0.2.3:x"}, NameServers: []string{"192.0.2.4"}, ServerPort: 5064,
+		AutoAddrList: &no, AddrList: []string{"192.0.2.1", "192.0.2.2:5070", "192.0.2.3:x", "3221225989"}, NameServers: []string{"192.0.2.4"}, ServerPort: 5064,
 	})
 	var lines []string
 	for _, p := range places {
@@ -58,6 +58,7 @@ func TestPlacesTellTheirOriginAndWhatCannotBeSearched(t *testing.T) {
 	}
 	contains(t, strings.Join(lines, "\n"),
 		"udp 192.0.2.1:5064        EPICS_CA_ADDR_LIST, 192.0.2.1", "udp 192.0.2.2:5070 ", `not searched: EPICS_CA_ADDR_LIST, 192.0.2.3:x: "x" is not a port`,
+		"udp 192.0.2.5:5064        EPICS_CA_ADDR_LIST, 3221225989",
 		"tcp 192.0.2.4:5064        EPICS_CA_NAME_SERVERS, 192.0.2.4")
 	if auto := searchPlaces(t.Context(), caclient.Options{ServerPort: 5064}); len(auto) == 0 || !strings.Contains(auto[0].origin, "interface") {
 		t.Errorf("interfaces: %v", auto)
