@@ -14,6 +14,7 @@ var (
 	ErrGetTimeout   = errors.New("the server did not answer the get in time")
 	ErrClaimTimeout = errors.New("the server lives but did not answer the claim")
 	ErrNativeType   = errors.New("the server announced a native type that does not exist")
+	ErrStale        = errors.New("a renewed monitor brings nothing though its channel has changed")
 	ErrNotConnected = errors.New("the channel is not connected")
 )
 
@@ -25,6 +26,8 @@ type CircuitOptions struct {
 	GiveUp      time.Duration // how long an unresponsive circuit is kept; 0 is 60 s
 	GetTimeout  time.Duration // how long a get may take; 0 is 10 s
 	Claim       time.Duration // how long the answer to CREATE_CHAN may take while the server lives; 0 is 60 s
+	Silence     time.Duration // least silence of a monitor until its value is read to see whether it still works; 0 is 60 s, negative never
+	LongSilence time.Duration // the same of one that has no habit yet; 0 is 60 times Silence
 	Minor       uint16        // of the server, if the search reply told; 0 is [MinorVersion]
 	User, Host  string        // identity for access security
 }
@@ -41,6 +44,10 @@ func (o CircuitOptions) withDefaults() CircuitOptions {
 	set(&o.GiveUp, 60*time.Second)
 	set(&o.GetTimeout, 10*time.Second)
 	set(&o.Claim, 60*time.Second)
+	if o.Silence == 0 {
+		o.Silence = 60 * time.Second
+	}
+	set(&o.LongSilence, 60*o.Silence)
 	o.FirstByte = min(o.FirstByte, o.ConnTimeout)
 	if o.Minor == 0 {
 		o.Minor = MinorVersion
@@ -67,6 +74,11 @@ type Circuit struct {
 	claims   []*circuitChannel          // unanswered or ended, in the order of their deadlines
 	nextID   uint32                     // of subscriptions and gets, one table as in libca
 	watch    watch
+
+	began     time.Time
+	at        time.Duration // since then, when bytes came last
+	look      time.Time     // when monitors are looked at again
+	verifying int           // verifying reads on their way
 }
 
 type circuitChannel struct {
@@ -88,6 +100,7 @@ type subscription struct {
 	channel *circuitChannel // nil once cancelled
 	dbr     DBR
 	count   uint32
+	habit   habit
 }
 
 // NewCircuit begins a circuit: VERSION, CLIENT_NAME and HOST_NAME are its
@@ -100,6 +113,8 @@ func NewCircuit(o CircuitOptions, now time.Time) *Circuit {
 		channels: map[uint32]*circuitChannel{},
 		subs:     map[uint32]*subscription{},
 		gets:     map[uint32]*get{},
+		began:    now,
+		look:     now.Add(o.FirstByte),
 	}
 	c.watch.begin(now, o.FirstByte)
 	c.out = AppendVersion(c.out)
@@ -202,6 +217,7 @@ func (c *Circuit) subscribe(ch *circuitChannel) {
 	sub := &subscription{
 		id: c.newID(), channel: ch, dbr: ch.native.Time(), count: c.wireCount(0, ch),
 	}
+	sub.habit.last, sub.habit.due = c.at, c.at+c.options.LongSilence
 	ch.sub = sub
 	c.subs[sub.id] = sub
 	c.out = AppendEventAdd(c.out, ch.sid, sub.id, sub.dbr, sub.count, ch.mask)
@@ -266,6 +282,7 @@ type get struct {
 	id       uint32
 	dbr      DBR
 	owner    any
+	verifies *subscription // nil: it was asked for from outside
 	deadline time.Time
 	done     bool
 	put      putKind
@@ -294,7 +311,7 @@ func (c *Circuit) Get(now time.Time, cid uint32, t DBR, count uint32, owner any)
 func (c *Circuit) Gets() []any {
 	var owners []any
 	for _, g := range c.oldest {
-		if !g.done {
+		if !g.done && g.verifies == nil {
 			owners = append(owners, g.owner)
 		}
 	}
@@ -329,7 +346,12 @@ func (c *Circuit) expireGets(now time.Time, events []Event) []Event {
 	for len(c.oldest) > 0 && (c.oldest[0].done || !now.Before(c.oldest[0].deadline)) {
 		if g := c.oldest[0]; !g.done {
 			delete(c.gets, g.id)
-			events = append(events, Event{Kind: EventGet, Owner: g.owner, Type: g.dbr, Err: ErrGetTimeout})
+			e := Event{Kind: EventGet, Owner: g.owner, Type: g.dbr, Err: ErrGetTimeout}
+			if g.verifies != nil {
+				c.verified(g, e)
+			} else {
+				events = append(events, e)
+			}
 		}
 		c.oldest[0] = nil
 		c.oldest = c.oldest[1:]

@@ -18,6 +18,10 @@ const (
 	EventProbe                         // an ECHO was sent
 	EventUnresponsive                  // the server stopped to answer; the connection is kept
 	EventLost                          // the circuit is to be closed
+	EventVerify                        // a monitor was silent for long: its value is read
+	EventRenewed                       // that value had not come as an update: the monitor was added anew
+	EventStale                         // it has missed something again: a new circuit may help
+	EventAccess                        // the access rights of a connected channel changed: Info
 )
 
 // Event is what one message, or time, does to a circuit.
@@ -52,9 +56,7 @@ func (c *Circuit) Handle(h Header, payload []byte, tooLarge bool) Event {
 			c.minor, c.greeted = m, true
 		}
 	case CmdAccessRights:
-		if ch, ok := c.channels[h.P1]; ok {
-			ch.rights = h.P2
-		}
+		return c.granted(h)
 	case CmdCreateChan:
 		return c.created(h)
 	case CmdCreateChanFail:
@@ -70,6 +72,21 @@ func (c *Circuit) Handle(h Header, payload []byte, tooLarge bool) Event {
 		return rejected("%s is nothing that a server sends", CommandName(h.Command))
 	}
 	return Event{}
+}
+
+// granted takes ACCESS_RIGHTS, which may come at any time. Bits that have no
+// meaning are ignored.
+func (c *Circuit) granted(h Header) Event {
+	ch, ok := c.channels[h.P1]
+	if !ok {
+		return Event{}
+	}
+	changed := ch.rights != h.P2&(AccessRead|AccessWrite)
+	ch.rights = h.P2 & (AccessRead | AccessWrite)
+	if !changed || !ch.open {
+		return Event{}
+	}
+	return Event{Kind: EventAccess, Owner: ch.owner, Info: c.info(ch)}
 }
 
 func rejected(format string, args ...any) Event {
@@ -108,7 +125,10 @@ func (c *Circuit) update(h Header, payload []byte, tooLarge bool) Event {
 			return Event{Kind: EventRejected, Owner: e.Owner, Err: err}
 		}
 		e.Payload = payload
+		sub.habit.updated(c.at, &c.options, e.Type, e.Count, payload)
+		return e
 	}
+	sub.habit.alive(c.at, &c.options)
 	return e
 }
 
@@ -133,6 +153,10 @@ func (c *Circuit) answer(h Header, payload []byte, tooLarge bool) Event {
 		if e.Err = checkSize(e.Type, e.Count, payload); e.Err == nil {
 			e.Payload = payload
 		}
+	}
+	if g.verifies != nil {
+		c.verified(g, e)
+		return Event{}
 	}
 	return e
 }
@@ -192,7 +216,12 @@ func (c *Circuit) failure(h Header, payload []byte) Event {
 	if request.Command == CmdReadNotify {
 		if g, ok := c.gets[request.P2]; ok {
 			c.endGet(g)
-			return Event{Kind: EventGet, Owner: g.owner, Type: g.dbr, Status: h.P2, Text: text}
+			e := Event{Kind: EventGet, Owner: g.owner, Type: g.dbr, Status: h.P2, Text: text}
+			if g.verifies == nil {
+				return e
+			}
+			e.Err = ErrMalformed // no value in any case
+			c.verified(g, e)
 		}
 	}
 	e := Event{Kind: EventFailure, Status: h.P2, Text: CommandName(request.Command) + ": " + text}

@@ -36,6 +36,7 @@ func (w *watch) begin(now time.Time, patience time.Duration) {
 // subscriptions as they were.
 func (c *Circuit) Heard(now time.Time) (revived bool) {
 	revived = c.watch.state == watchUnresponsive
+	c.at = now.Sub(c.began)
 	c.watch.heard, c.watch.suspicious, c.watch.last = true, false, now
 	c.watch.begin(now, c.options.ConnTimeout)
 	return revived
@@ -72,6 +73,9 @@ func (c *Circuit) Unresponsive() bool { return c.watch.state == watchUnresponsiv
 // Deadline is when [Circuit.Tick] has something to do.
 func (c *Circuit) Deadline() time.Time {
 	due := c.watch.due
+	if c.options.Silence > 0 && len(c.subs) > 0 && c.look.Before(due) {
+		due = c.look
+	}
 	for _, g := range c.oldest {
 		if g.done {
 			continue
@@ -89,10 +93,10 @@ func (c *Circuit) Deadline() time.Time {
 }
 
 // Tick does what time alone demands: ECHO, unresponsive, gets and claims that
-// expire. The
-// last event may be [EventLost]: the circuit is to be closed.
+// expire, monitors that are silent against their habit. The last event may be [EventLost]: the circuit is to be closed.
 func (c *Circuit) Tick(now time.Time) []Event {
-	events := c.expireClaims(now, c.expireGets(now, nil))
+	c.at = now.Sub(c.began)
+	events := c.verify(now, c.expireClaims(now, c.expireGets(now, nil)))
 	if now.Before(c.watch.due) {
 		return events
 	}

@@ -26,6 +26,16 @@ type Handler interface {
 	Update(ch *Channel, u Update)
 }
 
+// AccessHandler is a [Handler] that also wants to hear when access security
+// changes what it grants while the channel is connected. A monitor stays: the
+// server sends one failure when reading is denied, and a value when it is
+// granted again.
+type AccessHandler interface {
+	Handler
+	// AccessChanged is called as the others are.
+	AccessChanged(ch *Channel, info Info)
+}
+
 // Info is what a connected channel is.
 type Info struct {
 	Native             ca.DBR // 0 to 6

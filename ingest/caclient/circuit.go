@@ -49,7 +49,8 @@ func newCircuit(c *Client, addr netip.AddrPort, minor uint16) *circuit {
 		ended:  make(chan struct{}),
 		core: ca.NewCircuit(ca.CircuitOptions{
 			ConnTimeout: c.options.ConnTimeout, GetTimeout: c.options.GetTimeout, Minor: minor,
-			User: c.options.User, Host: c.options.Host,
+			Silence: c.options.Silence,
+			User:    c.options.User, Host: c.options.Host,
 		}, time.Now()),
 	}
 }

@@ -34,6 +34,7 @@ type Options struct {
 	MaxSearchPeriod time.Duration // longest time between two searches of a name; 0 is 300 s, reached only by many dead names
 	SearchRate      float64       // search datagrams/s to each destination; 0 is 50
 	GetTimeout      time.Duration // 0 is 10 s
+	Silence         time.Duration // least silence of a monitor until its value is read to see whether it still works; 0 is 60 s, negative never
 	AddressFile     string        // remembers where names were found, to ask there first; "" remembers nothing
 	User, Host      string        // identity for access security; "" asks the operating system
 
@@ -74,6 +75,7 @@ type Client struct {
 	spread   time.Time // when all names were last tried for a beacon
 	beacons  *ca.BeaconTable
 	places   destinations
+	renewals map[netip.AddrPort]time.Time // of circuits whose monitors stayed behind
 	redial   map[netip.AddrPort]time.Time // of name servers: not before
 	hints    map[string]netip.AddrPort    // where names that are not open were found last
 	asked    []asked                      // in the order of their times
@@ -106,11 +108,12 @@ func New(o Options) *Client {
 		circuits: map[netip.AddrPort]*circuit{},
 		schedule: ca.NewSearchSchedule(ca.SearchOptions{Rate: o.SearchRate, LastPeriod: o.MaxSearchPeriod}),
 		// Anyone can answer a search; a random start makes ids hard to guess.
-		nextCID: rand.Uint32(),
-		beacons: ca.NewBeaconTable(time.Now()),
-		redial:  map[netip.AddrPort]time.Time{},
-		hints:   map[string]netip.AddrPort{},
-		known:   map[string]netip.AddrPort{},
+		nextCID:  rand.Uint32(),
+		beacons:  ca.NewBeaconTable(time.Now()),
+		redial:   map[netip.AddrPort]time.Time{},
+		renewals: map[netip.AddrPort]time.Time{},
+		hints:    map[string]netip.AddrPort{},
+		known:    map[string]netip.AddrPort{},
 	}
 	c.metrics = newMetrics(o.Registerer, c)
 	return c

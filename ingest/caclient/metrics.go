@@ -13,6 +13,7 @@ type metrics struct {
 	updates, rejected, failures, probes               prometheus.Counter
 	handlerSeconds                                    prometheus.Counter
 	hints, wrongHints                                 prometheus.Counter
+	verified, renewed, staleCircuits, accessChanges   prometheus.Counter
 	beacons, anomalies, boosts, repeated, forbidden   prometheus.Counter
 }
 
@@ -43,6 +44,10 @@ func newMetrics(reg prometheus.Registerer, c *Client) *metrics {
 	return &metrics{
 		hints:          counter("hints_total", "Channels that were claimed where they had been found last, without a search."),
 		wrongHints:     counter("wrong_hints_total", "Those that were not there and are searched."),
+		verified:       counter("verifying_reads_total", "Values read because a monitor was silent for far longer than its habit."),
+		renewed:        counter("renewed_monitors_total", "Monitors added anew because such a value should have come as an update."),
+		staleCircuits:  counter("stale_circuits_total", "Circuits given up because a renewed monitor missed an update again."),
+		accessChanges:  counter("access_changes_total", "Changes of the access rights of connected channels."),
 		beacons:        counter("beacons_total", "Beacons of servers that came through a repeater."),
 		anomalies:      counter("beacon_anomalies_total", "Beacons that show that a server is new or back."),
 		boosts:         counter("search_boosts_total", "Times that all searched names were tried again after an anomaly."),

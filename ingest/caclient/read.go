@@ -145,12 +145,51 @@ func (c *circuit) dispatch(e ca.Event, now time.Time) error {
 			"status", ca.StatusName(e.Status), "text", e.Text)
 	case ca.EventProbe:
 		c.client.metrics.probes.Inc()
+	case ca.EventVerify:
+		c.client.metrics.verified.Inc()
+	case ca.EventRenewed:
+		c.client.metrics.renewed.Inc()
+		c.client.odd.warn("monitor renewed: the PV has changed and no update came", "pv", ownerName(e.Owner), "addr", c.addr)
+	case ca.EventStale:
+		return c.stale(e, now)
+	case ca.EventAccess:
+		c.access(e.Owner.(*Channel), e.Info)
 	case ca.EventUnresponsive:
 		c.suspend(e.Err)
 	case ca.EventLost:
 		return e.Err
 	}
 	return nil
+}
+
+// renewEvery bounds how often one server's circuit is given up for monitors
+// that stay behind: it costs all of its channels a moment.
+const renewEvery = time.Hour
+
+// stale gives the circuit up, unless that was done for its server lately.
+func (c *circuit) stale(e ca.Event, now time.Time) error {
+	c.client.odd.warn("monitor does not work", "pv", ownerName(e.Owner), "addr", c.addr, "err", e.Err)
+	c.client.mu.Lock()
+	defer c.client.mu.Unlock()
+	if last, ok := c.client.renewals[c.addr]; ok && now.Sub(last) < renewEvery {
+		return nil
+	}
+	for addr, last := range c.client.renewals {
+		if now.Sub(last) >= renewEvery {
+			delete(c.client.renewals, addr)
+		}
+	}
+	c.client.renewals[c.addr] = now
+	c.client.metrics.staleCircuits.Inc()
+	return e.Err
+}
+
+// access tells a handler that wants to know what access security grants now.
+func (c *circuit) access(ch *Channel, info ca.Info) {
+	c.client.metrics.accessChanges.Inc()
+	if h, ok := ch.handler.(AccessHandler); ok && ch.reported && !ch.closed.Load() {
+		h.AccessChanged(ch, c.info(info))
+	}
 }
 
 func ownerName(owner any) string {
