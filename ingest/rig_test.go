@@ -176,7 +176,7 @@ func newRig(t *testing.T, records []simioc.Record, change ...func(*Options)) *ri
 	r.registry = &registry{bell: r.bell}
 	r.startIOC(t, records)
 	no := false
-	client := caclient.New(caclient.Options{AddrList: []string{r.address}, AutoAddrList: &no, User: "pvlog", Host: "localhost"})
+	client := caclient.New(caclient.Options{AddrList: []string{r.address}, AutoAddrList: &no, Repeater: &no, User: "pvlog", Host: "localhost"})
 	opt := Options{
 		Client: client, Follow: r.registry.follow, Started: r.registry.started,
 		Initial: func() ([]*schema.TypeInfo, uint64) { return nil, 0 },

@@ -34,6 +34,8 @@ type Options struct {
 	MaxSearchPeriod time.Duration // longest time between two searches of a name; 0 is 300 s, reached only by many dead names
 	SearchRate      float64       // search datagrams/s to each destination; 0 is 50
 	GetTimeout      time.Duration // 0 is 10 s
+	MaxArrayBytes   int           // largest value taken from a server, header of the DBR type not counted (EPICS_CA_MAX_ARRAY_BYTES); 0 is as large as needed, up to 64 MiB
+	MulticastTTL    int           // of searches to multicast addresses (EPICS_CA_MCAST_TTL), 1 to 255; 0 is 1
 	Silence         time.Duration // least silence of a monitor until its value is read to see whether it still works; 0 is 60 s, negative never
 	AddressFile     string        // remembers where names were found, to ask there first; "" remembers nothing
 	User, Host      string        // identity for access security; "" asks the operating system
@@ -138,6 +140,9 @@ func (c *Client) Run(ctx context.Context) error {
 	socket, err := net.ListenUDP("udp4", nil)
 	if err != nil {
 		return fmt.Errorf("open the search socket: %w", err)
+	}
+	if err := setMulticastTTL(socket, c.options.MulticastTTL); err != nil {
+		c.log.Warn("search socket: multicasts stay in the own network", "err", err)
 	}
 	// Replies of thousands of names come at once; the kernel may grant less.
 	_ = socket.SetReadBuffer(4 << 20)

@@ -142,6 +142,12 @@ func resolveHost(ctx context.Context, host string) (netip.Addr, error) {
 	return ips[0].Unmap(), nil
 }
 
+// CheckServers refuses a list for Options.AllowServers that cannot be read.
+func CheckServers(list []string) error {
+	_, err := prefixes(list)
+	return err
+}
+
 // prefixes reads addresses and networks. One that cannot be read is an error:
 // a list that allows others than was meant is worse than none.
 func prefixes(list []string) ([]netip.Prefix, error) {

@@ -70,6 +70,12 @@ func TestEnvironmentOfEPICS(t *testing.T) {
 		{"short times", map[string]string{"EPICS_CA_CONN_TMO": "0.001", "EPICS_CA_MAX_SEARCH_PERIOD": "1"}, func(o Options) bool {
 			return o.ConnTimeout == 100*time.Millisecond && o.MaxSearchPeriod == time.Minute
 		}, 2},
+		{"arrays", map[string]string{"EPICS_CA_MAX_ARRAY_BYTES": "1000000"}, func(o Options) bool { return o.MaxArrayBytes == 0 }, 0},
+		{"limited arrays", map[string]string{"EPICS_CA_MAX_ARRAY_BYTES": "1000000", "EPICS_CA_AUTO_ARRAY_BYTES": "no"}, func(o Options) bool { return o.MaxArrayBytes == 1_000_000 }, 0},
+		{"automatic arrays", map[string]string{"EPICS_CA_MAX_ARRAY_BYTES": "1000000", "EPICS_CA_AUTO_ARRAY_BYTES": "Yes"}, func(o Options) bool { return o.MaxArrayBytes == 0 }, 0},
+		{"bad arrays", map[string]string{"EPICS_CA_MAX_ARRAY_BYTES": "10", "EPICS_CA_AUTO_ARRAY_BYTES": "NO"}, func(o Options) bool { return o.MaxArrayBytes == 16384 }, 1},
+		{"multicast", map[string]string{"EPICS_CA_MCAST_TTL": "32"}, func(o Options) bool { return o.MulticastTTL == 32 }, 0},
+		{"bad multicast", map[string]string{"EPICS_CA_MCAST_TTL": "0"}, func(o Options) bool { return o.MulticastTTL == 1 }, 1},
 		{"times", map[string]string{"EPICS_CA_CONN_TMO": "5.5", "EPICS_CA_MAX_SEARCH_PERIOD": "90"}, func(o Options) bool {
 			return o.ConnTimeout == 5500*time.Millisecond && o.MaxSearchPeriod == 90*time.Second
 		}, 0},
@@ -81,6 +87,22 @@ func TestEnvironmentOfEPICS(t *testing.T) {
 				t.Errorf("got %+v, %q", o, warnings)
 			}
 		})
+	}
+}
+
+// TestNamesThatFailedAreResolvedLater: the list is looked at again, and so are
+// the interfaces.
+func TestNamesThatFailedAreResolvedLater(t *testing.T) {
+	no := false
+	c := New(Options{AutoAddrList: &no, AddrList: []string{"localhost:6001", "10.0.0.1"}})
+	offline, cancel := context.WithCancel(t.Context())
+	cancel()
+	c.publish(c.look(offline))
+	first := c.places.udp
+	c.publish(c.look(t.Context()))
+	want := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:6001"), netip.MustParseAddrPort("10.0.0.1:5064")}
+	if !slices.Equal(first, want[1:]) || !slices.Equal(c.places.udp, want) {
+		t.Errorf("first %v, then %v", first, c.places.udp)
 	}
 }
 

@@ -25,7 +25,35 @@ func OptionsFromEnv(getenv func(string) string) (o Options, warnings []string) {
 	o.RepeaterPort = envPort(getenv, "EPICS_CA_REPEATER_PORT", ca.RepeaterPort, warn)
 	o.ConnTimeout = envSeconds(getenv, "EPICS_CA_CONN_TMO", 30*time.Second, 100*time.Millisecond, warn)
 	o.MaxSearchPeriod = envSeconds(getenv, "EPICS_CA_MAX_SEARCH_PERIOD", 300*time.Second, minSearchPeriod, warn)
+	o.MaxArrayBytes = envArrayBytes(getenv, warn)
+	o.MulticastTTL = envNumber(getenv, "EPICS_CA_MCAST_TTL", 1, 1, 255, warn)
 	return o, warnings
+}
+
+// minArrayBytes is the least that EPICS_CA_MAX_ARRAY_BYTES may ask for.
+const minArrayBytes = 16384
+
+// envArrayBytes gives 0, no limit of its own, unless EPICS_CA_AUTO_ARRAY_BYTES
+// is set to something that is not yes.
+func envArrayBytes(getenv func(string) string, warn warnFunc) int {
+	const name = "EPICS_CA_MAX_ARRAY_BYTES"
+	if auto := strings.TrimSpace(getenv("EPICS_CA_AUTO_ARRAY_BYTES")); auto == "" || strings.EqualFold(auto, "yes") {
+		return 0
+	}
+	return envNumber(getenv, name, minArrayBytes, minArrayBytes, ca.MaxPayload, warn)
+}
+
+func envNumber(getenv func(string) string, name string, otherwise, least, most int, warn warnFunc) int {
+	value := strings.TrimSpace(getenv(name))
+	if value == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < least || n > most {
+		warn("%s=%q: a number from %d to %d is expected, %d is used", name, value, least, most, otherwise)
+		return otherwise
+	}
+	return n
 }
 
 type warnFunc func(format string, args ...any)

@@ -17,9 +17,22 @@ const readTick = time.Second
 // longHandling is the time in handlers that counts as back-pressure.
 const longHandling = 50 * time.Millisecond
 
+// headRoom is more than the head of any DBR type takes, CTRL_ENUM's being the
+// largest.
+const headRoom = 424
+
+// payloadLimit is the largest payload that is taken, with room for the head of
+// any DBR type.
+func (o Options) payloadLimit() uint32 {
+	if o.MaxArrayBytes <= 0 || o.MaxArrayBytes >= ca.MaxPayload {
+		return 0 // the splitter's own
+	}
+	return uint32(max(o.MaxArrayBytes, minArrayBytes)) + headRoom
+}
+
 // read takes messages until the connection ends.
 func (c *circuit) read(conn net.Conn) error {
-	var stream ca.Splitter
+	stream := ca.Splitter{Limit: c.client.options.payloadLimit()}
 	var armed time.Time
 	now := time.Now()
 	// Dialling is not silence: the watch begins here.

@@ -184,18 +184,7 @@ func (a *Appliance) openIngest() error {
 	for _, w := range warnings {
 		a.log.Warn("Channel Access environment", "problem", w)
 	}
-	if len(c.CA.AddrList) > 0 {
-		options.AddrList = c.CA.AddrList
-	}
-	if c.CA.AutoAddrList != nil {
-		options.AutoAddrList = c.CA.AutoAddrList
-	}
-	if c.CA.ServerPort != 0 {
-		options.ServerPort = c.CA.ServerPort
-	}
-	if c.CA.ConnTimeout != 0 {
-		options.ConnTimeout = c.CA.ConnTimeout
-	}
+	c.CA.apply(&options)
 	options.AddressFile = filepath.Join(c.Data, "ca-addresses")
 	options.Logger, options.Registerer = a.log, a.metrics
 	mask, err := c.mask()

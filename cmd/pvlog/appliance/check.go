@@ -26,7 +26,7 @@ func (c *Config) Check() error {
 	_, mask := c.mask()
 	errs = append(errs, c.Log.check(),
 		within("drops.keep", c.Drops.Keep, 0, ages), within("drops.max_bytes", c.Drops.MaxBytes, 0, bytesMax),
-		within("ca.server_port", c.CA.ServerPort, 0, 65535), within("ca.conn_tmo", c.CA.ConnTimeout, 0, ages), mask,
+		c.CA.check(), mask,
 		checkDrift("drift.past", c.Drift.Past), checkDrift("drift.future", c.Drift.Future),
 		c.checkStores())
 	return errors.Join(errs...)

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"pvlog/consumers/partition"
+	"pvlog/ingest/caclient"
 	"pvlog/schema"
 )
 
@@ -60,11 +62,62 @@ type DropsConfig struct {
 // CAConfig configures the Channel Access client; what is empty is taken from
 // the EPICS_CA_* environment.
 type CAConfig struct {
-	AddrList     []string      `yaml:"addr_list"`
-	AutoAddrList *bool         `yaml:"auto_addr_list"`
-	ServerPort   int           `yaml:"server_port"`
-	ConnTimeout  time.Duration `yaml:"conn_tmo"`
-	Mask         []string      `yaml:"mask"`
+	AddrList        []string      `yaml:"addr_list"`
+	AutoAddrList    *bool         `yaml:"auto_addr_list"`
+	NameServers     []string      `yaml:"name_servers"`
+	AllowServers    []string      `yaml:"allow_servers"`
+	ServerPort      int           `yaml:"server_port"`
+	RepeaterPort    int           `yaml:"repeater_port"`
+	Repeater        *bool         `yaml:"repeater"`
+	ConnTimeout     time.Duration `yaml:"conn_tmo"`
+	MaxSearchPeriod time.Duration `yaml:"max_search_period"`
+	SearchRate      float64       `yaml:"search_rate"`
+	MaxArrayBytes   int           `yaml:"max_array_bytes"`
+	MulticastTTL    int           `yaml:"mcast_ttl"`
+	Silence         time.Duration `yaml:"silence"`
+	Mask            []string      `yaml:"mask"`
+}
+
+// apply sets what is configured over what the environment says.
+func (c *CAConfig) apply(o *caclient.Options) {
+	setList(&o.AddrList, c.AddrList)
+	setList(&o.NameServers, c.NameServers)
+	setList(&o.AllowServers, c.AllowServers)
+	set(&o.AutoAddrList, c.AutoAddrList)
+	set(&o.Repeater, c.Repeater)
+	set(&o.ServerPort, c.ServerPort)
+	set(&o.RepeaterPort, c.RepeaterPort)
+	set(&o.ConnTimeout, c.ConnTimeout)
+	set(&o.MaxSearchPeriod, c.MaxSearchPeriod)
+	set(&o.SearchRate, c.SearchRate)
+	set(&o.MaxArrayBytes, c.MaxArrayBytes)
+	set(&o.MulticastTTL, c.MulticastTTL)
+	set(&o.Silence, c.Silence)
+}
+
+func setList(to *[]string, list []string) {
+	if len(list) > 0 {
+		*to = list
+	}
+}
+
+func set[T comparable](to *T, value T) {
+	var zero T
+	if value != zero {
+		*to = value
+	}
+}
+
+func (c *CAConfig) check() error {
+	var allowed error
+	if err := caclient.CheckServers(c.AllowServers); err != nil {
+		allowed = schema.Errorf(schema.Invalid, "ca.allow_servers: %v", err)
+	}
+	return errors.Join(allowed,
+		within("ca.server_port", c.ServerPort, 0, 65535), within("ca.repeater_port", c.RepeaterPort, 0, 65535),
+		within("ca.conn_tmo", c.ConnTimeout, 0, ages), within("ca.max_search_period", c.MaxSearchPeriod, 0, ages),
+		within("ca.search_rate", c.SearchRate, 0, 10_000), within("ca.max_array_bytes", c.MaxArrayBytes, 0, 64<<20),
+		within("ca.mcast_ttl", c.MulticastTTL, 0, 255), within("ca.silence", c.Silence, -ages, ages))
 }
 
 // DriftConfig configures how far an IOC's clock may be off.
@@ -90,7 +143,7 @@ func DefaultConfig() Config {
 			MessageBytes: 256 << 10, WaitingBytes: 64 << 20,
 		},
 		Drops:  DropsConfig{Keep: 30 * 24 * time.Hour},
-		CA:     CAConfig{AddrList: []string{}, Mask: []string{"LOG", "ALARM"}},
+		CA:     CAConfig{AddrList: []string{}, NameServers: []string{}, AllowServers: []string{}, Mask: []string{"LOG", "ALARM"}},
 		Drift:  DriftConfig{Past: 30 * time.Minute, Future: 30 * time.Minute},
 		Stores: []StoreConfig{{Name: "STS", Granularity: string(partition.PartitionHour)}},
 	}
@@ -145,34 +198,43 @@ func (c *Config) YAML() ([]byte, error) {
 }
 
 var configComments = map[string]string{
-	"$.data":               "Data directory: log, registry, stores, token.",
-	"$.http":               "HTTP: retrieval, management, metrics. Port 0 picks a free one (see addresses.json).",
-	"$.nats":               "NATS clients may look and subscribe here; off for none.",
-	"$.identity":           "Name of this appliance in answers.",
-	"$.hosts":              "Further names by which clients may call this host, without port; requests under unknown names change nothing.",
-	"$.open_writes":        "Allow changing requests on a public address without the token in DATA/token or PVLOG_TOKEN.",
-	"$.log":                "The sample log.",
-	"$.log.durability":     "flush: kill -9 loses nothing, a power cut at most sync_interval. async: a crash may lose the last milliseconds. always: fsync before each acknowledgement, about thirty times slower.",
-	"$.log.sync_interval":  "How often the log is fsynced.",
-	"$.log.keep":           "How long archived samples stay in the log for replay.",
-	"$.log.max_bytes":      "Bytes of archived samples to keep; 0: a fifth of the file system.",
-	"$.log.limit_bytes":    "Where the log is full and refuses samples; 0: half of what is free at start, at least 1.5 x max_bytes.",
-	"$.log.immediate_rate": "Messages per second up to which each sample travels alone and at once.",
-	"$.log.linger":         "Longest pause between publishing rounds under load; negative turns it off.",
-	"$.log.max_wait":       "A sample that waits longer for the log is an alarm.",
-	"$.log.message_bytes":  "Most bytes of one message, unless it is one sample.",
-	"$.log.waiting_bytes":  "Bytes that may wait for the log before circuits are read more slowly.",
-	"$.drops":              "The drop log: samples that no partition can hold.",
-	"$.drops.keep":         "How long drops are kept.",
-	"$.drops.max_bytes":    "Bytes of drops to keep, oldest leave first; 0: a share of the file system.",
-	"$.ca":                 "Channel Access. What is empty is taken from EPICS_CA_* variables.",
-	"$.ca.addr_list":       "Search destinations, host or host:port (EPICS_CA_ADDR_LIST).",
-	"$.ca.auto_addr_list":  "Also search on all interfaces' broadcast addresses (EPICS_CA_AUTO_ADDR_LIST).",
-	"$.ca.server_port":     "Default port of addr_list (EPICS_CA_SERVER_PORT); 0: from the environment, else 5064.",
-	"$.ca.conn_tmo":        "Silence of a circuit before it is probed (EPICS_CA_CONN_TMO); 0: from the environment, else 30s.",
-	"$.ca.mask":            "Events to subscribe to: LOG and ALARM honour the archive deadband ADEL, VALUE the monitor deadband MDEL.",
-	"$.drift":              "How far an IOC's time may be from the time pvlog received a sample.",
-	"$.drift.past":         "The first sample after a connection is exempt.",
-	"$.drift.future":       "Never exempt: one sample in the future would hold back all that follow.",
-	"$.stores":             "Where PB files go. An empty root is DATA/stores/NAME. Granularities: PARTITION_5MIN, 15MIN, 30MIN, HOUR, DAY, MONTH, YEAR.",
+	"$.data":                 "Data directory: log, registry, stores, token.",
+	"$.http":                 "HTTP: retrieval, management, metrics. Port 0 picks a free one (see addresses.json).",
+	"$.nats":                 "NATS clients may look and subscribe here; off for none.",
+	"$.identity":             "Name of this appliance in answers.",
+	"$.hosts":                "Further names by which clients may call this host, without port; requests under unknown names change nothing.",
+	"$.open_writes":          "Allow changing requests on a public address without the token in DATA/token or PVLOG_TOKEN.",
+	"$.log":                  "The sample log.",
+	"$.log.durability":       "flush: kill -9 loses nothing, a power cut at most sync_interval. async: a crash may lose the last milliseconds. always: fsync before each acknowledgement, about thirty times slower.",
+	"$.log.sync_interval":    "How often the log is fsynced.",
+	"$.log.keep":             "How long archived samples stay in the log for replay.",
+	"$.log.max_bytes":        "Bytes of archived samples to keep; 0: a fifth of the file system.",
+	"$.log.limit_bytes":      "Where the log is full and refuses samples; 0: half of what is free at start, at least 1.5 x max_bytes.",
+	"$.log.immediate_rate":   "Messages per second up to which each sample travels alone and at once.",
+	"$.log.linger":           "Longest pause between publishing rounds under load; negative turns it off.",
+	"$.log.max_wait":         "A sample that waits longer for the log is an alarm.",
+	"$.log.message_bytes":    "Most bytes of one message, unless it is one sample.",
+	"$.log.waiting_bytes":    "Bytes that may wait for the log before circuits are read more slowly.",
+	"$.drops":                "The drop log: samples that no partition can hold.",
+	"$.drops.keep":           "How long drops are kept.",
+	"$.drops.max_bytes":      "Bytes of drops to keep, oldest leave first; 0: a share of the file system.",
+	"$.ca":                   "Channel Access. What is empty is taken from EPICS_CA_* variables.",
+	"$.ca.addr_list":         "Search destinations, host or host:port (EPICS_CA_ADDR_LIST).",
+	"$.ca.auto_addr_list":    "Also search on all interfaces' broadcast addresses (EPICS_CA_AUTO_ADDR_LIST).",
+	"$.ca.name_servers":      "TCP name servers, host or host:port (EPICS_CA_NAME_SERVERS).",
+	"$.ca.allow_servers":     "Addresses (10.1.2.3) and networks (10.1.0.0/16) of servers to connect to; none: all.",
+	"$.ca.server_port":       "Default port of the lists (EPICS_CA_SERVER_PORT); 0: from the environment, else 5064.",
+	"$.ca.repeater_port":     "Port of beacons (EPICS_CA_REPEATER_PORT); 0: from the environment, else 5065.",
+	"$.ca.repeater":          "Repeat beacons for all CA clients of this host while no other repeater runs; default true.",
+	"$.ca.conn_tmo":          "Silence of a circuit before it is probed (EPICS_CA_CONN_TMO); 0: from the environment, else 30s.",
+	"$.ca.max_search_period": "Longest time between two searches of a name (EPICS_CA_MAX_SEARCH_PERIOD); 0: from the environment, else 5m, reached only by many thousand dead names.",
+	"$.ca.search_rate":       "Search datagrams per second to each destination; 0: 50.",
+	"$.ca.max_array_bytes":   "Largest value taken from a server (EPICS_CA_MAX_ARRAY_BYTES); 0: from the environment, else up to 64 MiB.",
+	"$.ca.mcast_ttl":         "Networks that multicast searches pass (EPICS_CA_MCAST_TTL); 0: from the environment, else 1.",
+	"$.ca.silence":           "A monitor silent for 20 times its mean interval, and at least this, is verified by one read; 0: 60s, negative: never.",
+	"$.ca.mask":              "Events to subscribe to: LOG and ALARM honour the archive deadband ADEL, VALUE the monitor deadband MDEL.",
+	"$.drift":                "How far an IOC's time may be from the time pvlog received a sample.",
+	"$.drift.past":           "The first sample after a connection is exempt.",
+	"$.drift.future":         "Never exempt: one sample in the future would hold back all that follow.",
+	"$.stores":               "Where PB files go. An empty root is DATA/stores/NAME. Granularities: PARTITION_5MIN, 15MIN, 30MIN, HOUR, DAY, MONTH, YEAR.",
 }
