@@ -138,8 +138,8 @@ func TestSamplesReachTheirPartitionsAndAreAcknowledged(t *testing.T) {
 	}
 	run(t, open(t, dir, log))
 	got := read(t, dir, "A:B")
-	if len(got) != 100 || log.floor != 100 {
-		t.Fatalf("%d samples in files, acknowledged up to %d, want 100 and 100", len(got), log.floor)
+	if len(got) != 100 || log.acked() != 100 {
+		t.Fatalf("%d samples in files, acknowledged up to %d, want 100 and 100", len(got), log.acked())
 	}
 	files, _ := partition.List(filepath.Join(dir, "sts"), "A/B:", hour)
 	if len(files) != 2 || filepath.Base(files[0].Path) != "B:2025_11_23_10.pb" {
@@ -181,8 +181,8 @@ func TestRejectedSamplesAreDropsWithTheirReason(t *testing.T) {
 	for p, reason := range want {
 		t.Errorf("no drop at %+v, want %s", p, reason)
 	}
-	if got := read(t, dir, "P"); len(got) != 2 || log.floor != 12 {
-		t.Errorf("kept %d, acknowledged %d, want 2 and 12", len(got), log.floor)
+	if got := read(t, dir, "P"); len(got) != 2 || log.acked() != 12 {
+		t.Errorf("kept %d, acknowledged %d, want 2 and 12", len(got), log.acked())
 	}
 }
 
@@ -295,8 +295,8 @@ func checkAgainstOracle(t *testing.T, dir string, log *memLog) {
 	if len(log.drops) != len(drops) {
 		t.Errorf("%d drops, want %d", len(log.drops), len(drops))
 	}
-	if log.floor != uint64(len(log.messages)) {
-		t.Errorf("acknowledged %d of %d", log.floor, len(log.messages))
+	if log.acked() != uint64(len(log.messages)) {
+		t.Errorf("acknowledged %d of %d", log.acked(), len(log.messages))
 	}
 }
 
@@ -386,8 +386,8 @@ func TestAFaultOfOneFileStopsNothingElse(t *testing.T) {
 	log.add("BAD", double(after(0), 1))
 	log.add("GOOD", double(after(0), 1))
 	run(t, open(t, dir, log))
-	if got := read(t, dir, "GOOD"); len(got) != 1 || log.floor != 2 {
-		t.Errorf("%d samples of the good PV, acknowledged %d", len(got), log.floor)
+	if got := read(t, dir, "GOOD"); len(got) != 1 || log.acked() != 2 {
+		t.Errorf("%d samples of the good PV, acknowledged %d", len(got), log.acked())
 	}
 	if len(log.drops) != 1 {
 		t.Fatalf("drops %+v, want one", log.drops)
@@ -406,11 +406,11 @@ func TestAFullDropLogHoldsTheAcknowledgementBack(t *testing.T) {
 	a := open(t, dir, log)
 	messages, _ := log.Fetch(t.Context(), 0)
 	a.takeAll(t.Context(), messages)
-	if err := a.round(t.Context()); !errors.Is(err, errDropLog) || log.floor != 0 {
-		t.Fatalf("round gave %v, acknowledged %d; the drop is not in its log", err, log.floor)
+	if err := a.round(t.Context()); !errors.Is(err, errDropLog) || log.acked() != 0 {
+		t.Fatalf("round gave %v, acknowledged %d; the drop is not in its log", err, log.acked())
 	}
-	if err := a.round(t.Context()); err != nil || log.floor != 1 || len(log.drops) != 1 {
-		t.Errorf("round gave %v, acknowledged %d, drops %v", err, log.floor, log.drops)
+	if err := a.round(t.Context()); err != nil || log.acked() != 1 || len(log.drops) != 1 {
+		t.Errorf("round gave %v, acknowledged %d, drops %v", err, log.acked(), log.drops)
 	}
 }
 
@@ -494,8 +494,8 @@ func TestAStoreHasOneWriterAndALostMountIsNotAnEmptyStore(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "sts"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.round(t.Context()); !errors.Is(err, errUnmounted) || log.floor != 0 {
-		t.Errorf("a round without the mount gave %v, acknowledged %d", err, log.floor)
+	if err := a.round(t.Context()); !errors.Is(err, errUnmounted) || log.acked() != 0 {
+		t.Errorf("a round without the mount gave %v, acknowledged %d", err, log.acked())
 	}
 	crash(t, a)
 	if err := New(a.opt).OpenStore(); !errors.Is(err, errUnmounted) {

@@ -128,16 +128,16 @@ func TestAFullDiskStopsTheArchiveAndNothingIsLost(t *testing.T) {
 		time.Sleep(time.Minute) // synthetic: retries with growing pauses
 		synctest.Wait()
 		h := a.Health()
-		if !errors.Is(h.Fault, syscall.ENOSPC) || h.Since.IsZero() || log.floor != 0 || len(log.drops) != 0 {
-			t.Errorf("health %+v, acknowledged %d, drops %v", h, log.floor, log.drops)
+		if !errors.Is(h.Fault, syscall.ENOSPC) || h.Since.IsZero() || log.acked() != 0 || len(log.drops) != 0 {
+			t.Errorf("health %+v, acknowledged %d, drops %v", h, log.acked(), log.drops)
 		}
 		if tail := a.Tail("P"); len(tail) != 5 {
 			t.Errorf("%d samples can be read while the disk is full, want 5", len(tail))
 		}
 		files.Heal()
 		<-ended
-		if h := a.Health(); h.Fault != nil || log.floor != 5 {
-			t.Errorf("after the fault: health %+v, acknowledged %d", h, log.floor)
+		if h := a.Health(); h.Fault != nil || log.acked() != 5 {
+			t.Errorf("after the fault: health %+v, acknowledged %d", h, log.acked())
 		}
 		cancel()
 		run(t, a)
@@ -160,8 +160,8 @@ func TestANewPartitionWaitsForTheOneBefore(t *testing.T) {
 			t.Fatal(err)
 		}
 		found, err := partition.List(filepath.Join(dir, "sts"), "P:", hour)
-		if err != nil || len(found) != n || log.floor != uint64(n) {
-			t.Fatalf("after round %d: %d files, acknowledged %d, %v", n, len(found), log.floor, err)
+		if err != nil || len(found) != n || log.acked() != uint64(n) {
+			t.Fatalf("after round %d: %d files, acknowledged %d, %v", n, len(found), log.acked(), err)
 		}
 	}
 }

@@ -50,6 +50,13 @@ func (l *memLog) Reset(context.Context) error {
 	return nil
 }
 
+// acked is the floor, for tests whose archive runs beside them.
+func (l *memLog) acked() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.floor
+}
+
 func (l *memLog) Fetch(ctx context.Context, _ time.Duration) ([]streams.Message, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

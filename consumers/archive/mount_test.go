@@ -97,8 +97,8 @@ func TestAStoreThatIsAwayAtTheStartIsWaitedFor(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()
 		time.Sleep(time.Minute) // synthetic
-		if h := a.Health(); !errors.Is(h.Fault, errUnmounted) || log.floor != 1 {
-			t.Errorf("health %+v, acknowledged %d", h, log.floor)
+		if h := a.Health(); !errors.Is(h.Fault, errUnmounted) || log.acked() != 1 {
+			t.Errorf("health %+v, acknowledged %d", h, log.acked())
 		}
 		if err := os.Rename(away, root); err != nil {
 			t.Fatal(err)

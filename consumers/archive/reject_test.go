@@ -31,8 +31,8 @@ func TestARejectedPartitionLeavesTheOrderOfTheNextOnesAlone(t *testing.T) {
 	log.add("P", double(after(time.Hour-time.Second), 3)) // behind what waits
 	log.add("P", double(after(time.Hour+time.Second), 4))
 	run(t, a)
-	if got := read(t, dir, "P"); len(got) != 2 || got[0].at != after(time.Hour) || log.floor != 4 {
-		t.Errorf("stored %v, acknowledged %d", got, log.floor)
+	if got := read(t, dir, "P"); len(got) != 2 || got[0].at != after(time.Hour) || log.acked() != 4 {
+		t.Errorf("stored %v, acknowledged %d", got, log.acked())
 	}
 	if len(log.drops) != 2 {
 		t.Errorf("drops %+v, want one of the file and one of the order", log.drops)
@@ -59,8 +59,8 @@ func TestASampleOfAnotherYearThanItsSecondsIsDamaged(t *testing.T) {
 			t.Errorf("drop %+v", d)
 		}
 	}
-	if len(log.drops) != 1 || log.floor != 2 {
-		t.Errorf("%d drops, acknowledged %d", len(log.drops), log.floor)
+	if len(log.drops) != 1 || log.acked() != 2 {
+		t.Errorf("%d drops, acknowledged %d", len(log.drops), log.acked())
 	}
 }
 
@@ -78,8 +78,8 @@ func TestAFileOfAnotherYearIsNotAppendedTo(t *testing.T) {
 	}
 	log.add("P", double(after(0), 1))
 	run(t, open(t, dir, log))
-	if b, err := os.ReadFile(path); err != nil || len(b) != len(old) || len(log.drops) != 1 || log.floor != 1 {
-		t.Errorf("the file has %d bytes of %d, %v; drops %+v; acknowledged %d", len(b), len(old), err, log.drops, log.floor)
+	if b, err := os.ReadFile(path); err != nil || len(b) != len(old) || len(log.drops) != 1 || log.acked() != 1 {
+		t.Errorf("the file has %d bytes of %d, %v; drops %+v; acknowledged %d", len(b), len(old), err, log.drops, log.acked())
 	}
 }
 
@@ -132,7 +132,7 @@ func TestARedeliveredSampleOfAnEarlierGenerationEnds(t *testing.T) {
 		t.Fatal("the archive hangs")
 	}
 	run(t, a)
-	if got := read(t, dir, "P"); len(got) != 2 || len(log.drops) != 1 || log.floor != 2 {
-		t.Errorf("stored %v, drops %+v, acknowledged %d; want both new and old one, one drop, 2", got, log.drops, log.floor)
+	if got := read(t, dir, "P"); len(got) != 2 || len(log.drops) != 1 || log.acked() != 2 {
+		t.Errorf("stored %v, drops %+v, acknowledged %d; want both new and old one, one drop, 2", got, log.drops, log.acked())
 	}
 }

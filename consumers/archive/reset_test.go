@@ -58,9 +58,9 @@ func TestAConsumerThatCannotAcknowledgeIsReset(t *testing.T) {
 	log.failAck = errors.New("connection closed")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	for log.floor < 10 {
+	for log.acked() < 10 {
 		if ctx.Err() != nil {
-			t.Fatalf("acknowledged %d of 10; health %+v", log.floor, a.Health())
+			t.Fatalf("acknowledged %d of 10; health %+v", log.acked(), a.Health())
 		}
 		a.step(ctx)
 	}
@@ -89,8 +89,8 @@ func TestARedeliveryWhileSamplesWaitInMemoryAcknowledgesOnlyFiles(t *testing.T) 
 	if tail := a.Tail("P"); len(tail) != 15 {
 		t.Errorf("%d samples wait, want 15", len(tail))
 	}
-	if err := a.flush(t.Context()); err != nil || log.floor > 5 {
-		t.Fatalf("flush gave %v, acknowledged %d; only 5 were delivered since the reset", err, log.floor)
+	if err := a.flush(t.Context()); err != nil || log.acked() > 5 {
+		t.Fatalf("flush gave %v, acknowledged %d; only 5 were delivered since the reset", err, log.acked())
 	}
 	crash(t, a)
 	if err := files.PowerCut(nil); err != nil {
