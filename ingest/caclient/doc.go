@@ -8,6 +8,13 @@
 // time it takes is never held against the server. Whatever one server sends
 // costs no other server's channels anything.
 //
+// It is kind to the network: names are asked first where they were found in an
+// earlier run, without a search; beacons, which it repeats for the host if
+// nobody else does, bring back the names of a server that restarted; and a
+// monitor that is silent against its habit is verified by one read. The
+// README of package ingest has the schedule, the limits and the differences
+// from libca.
+//
 // There are two goroutines for each circuit, none for a channel. Handlers are
 // called on their circuit's read goroutine, in the order of the stream, with
 // no lock held: they may call any method of the client.
