@@ -41,7 +41,7 @@ func (c *Consumer) request(ctx context.Context, wait time.Duration) ([]*nats.Msg
 	}
 	until, cancel := context.WithTimeout(ctx, max(wait, 0)+slack)
 	defer cancel()
-	raw := c.raw
+	raw := c.raw[:0]
 	defer func() { c.raw = raw }()
 	for len(raw) < fetchMessages {
 		m, err := c.next(ctx, until)

@@ -60,6 +60,8 @@ func caOptions(log *slog.Logger) caclient.Options {
 	for _, w := range warnings {
 		log.Warn(w)
 	}
+	no := false
+	options.Repeater = &no // a command that ends must not own the host's repeater port
 	return options
 }
 
