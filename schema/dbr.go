@@ -44,16 +44,3 @@ func (t DBRType) Payload() string {
 
 // String is the name in the Appliance's JSON: "DBR_SCALAR_DOUBLE".
 func (t DBRType) String() string { return "DBR_" + t.Payload() }
-
-// ParseDBRType reads "DBR_SCALAR_DOUBLE" or "SCALAR_DOUBLE".
-func ParseDBRType(s string) (DBRType, error) {
-	name := s
-	if len(s) > 4 && s[:4] == "DBR_" {
-		name = s[4:]
-	}
-	n, ok := epicspb.PayloadType_value[name]
-	if !ok {
-		return UnknownType, Errorf(Invalid, "%q is not a DBR type: they run from DBR_SCALAR_STRING to DBR_V4_GENERIC_BYTES", s)
-	}
-	return DBRType(n), nil
-}

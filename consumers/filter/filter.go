@@ -46,9 +46,6 @@ func Reasons() []Reason {
 type Verdict struct {
 	Reason Reason // "" = keep
 	Detail string // the numbers that decided, for people
-	// Duplicate is set by the caller who looked a sample with reason [Order]
-	// up and found it on disk: it is no drop then (design D2).
-	Duplicate bool
 }
 
 // Keep reports whether the sample may be written.
@@ -67,7 +64,9 @@ func (v Verdict) Keep() bool { return v.Reason == "" }
 //     first since the channel connected: an IOC's last value may be old.
 //   - Not strictly later than last is [Order], and the caller looks it up.
 //
-// A last that was read from disk must not be given if it is [Poisoned].
+// A last that was read from disk must not be given if it lies so far in the
+// future that no sample of the PV can have put it there: it is from an adopted
+// or poisoned file and no floor (design D1).
 func Judge(s schema.RawSample, at schema.Time, last schema.Time, hasLast bool) Verdict {
 	switch {
 	case s.Type != s.Registered:
@@ -85,14 +84,6 @@ func Judge(s schema.RawSample, at schema.Time, last schema.Time, hasLast bool) V
 	}
 	return Verdict{}
 }
-
-// Poisoned reports whether a last time that was read from disk lies so far in
-// the future of a sample that no sample of the PV can have put it there: it is
-// from an adopted or poisoned file and no floor (design D1). It is not asked of
-// a last that Judge itself let pass: when a site's clocks fall back, that one
-// too lies in the future, and what comes then would break the partition's
-// order.
-func Poisoned(s schema.RawSample, last schema.Time) bool { return last.After(latest(s)) }
 
 // latest is the end of a sample's future window.
 func latest(s schema.RawSample) schema.Time { return schema.TimeOf(s.Received.Add(s.DriftFuture)) }

@@ -76,7 +76,7 @@ func TestJudge(t *testing.T) {
 		"order, where the past side is suspended": {sample(first), off(-time.Hour), off(0), Order},
 	} {
 		v := Judge(c.s, c.at, c.last, !c.last.IsZero())
-		if v.Reason != c.want || v.Keep() != (c.want == "") || v.Keep() != (v.Detail == "") || v.Duplicate {
+		if v.Reason != c.want || v.Keep() != (c.want == "") || v.Keep() != (v.Detail == "") {
 			t.Errorf("%s: %+v, want %q", name, v, c.want)
 		}
 	}
@@ -101,19 +101,6 @@ func TestDetailsHoldTheNumbers(t *testing.T) {
 			if !strings.Contains(v.Detail, w) {
 				t.Errorf("%s: %q lacks %q", v.Reason, v.Detail, w)
 			}
-		}
-	}
-}
-
-// TestALastOnDiskInTheFutureIsPoisoned: one beyond what any sample received by
-// then could have put there.
-func TestALastOnDiskInTheFutureIsPoisoned(t *testing.T) {
-	for last, want := range map[schema.Time]bool{
-		off(-time.Hour): false, off(0): false, off(10 * time.Minute): false, off(10*time.Minute + 1): true,
-		off(10 * 365 * 24 * time.Hour): true, {}: false,
-	} {
-		if got := Poisoned(sample(), last); got != want {
-			t.Errorf("%v: %v", last, got)
 		}
 	}
 }

@@ -1,12 +1,7 @@
 package partition
 
 import (
-	"errors"
-	"io/fs"
 	"path/filepath"
-	"slices"
-
-	"pvlog/schema"
 )
 
 // extension of partitions that hold samples as they came.
@@ -37,47 +32,4 @@ func List(root, chunkKey string, g Granularity) ([]File, error) {
 		return nil, err
 	}
 	return listed(dir, names, prefix, g)
-}
-
-// Newest finds the newest partition of a PV that holds at least one sample,
-// passing by those that are empty or have a header only; ok is false if there
-// is none. A file that cannot be read ends the search: its samples could be the
-// newest.
-func Newest(root, chunkKey string, g Granularity) (file File, tail Tail, ok bool, err error) {
-	files, err := List(root, chunkKey, g)
-	if err != nil {
-		return File{}, Tail{}, false, err
-	}
-	for _, file := range slices.Backward(files) {
-		tail, err := ReadTail(file.Path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // moved to another tier since it was listed
-		}
-		if err != nil {
-			return file, Tail{}, false, err
-		}
-		if tail.Event != nil {
-			return file, tail, true, nil
-		}
-	}
-	return File{}, Tail{}, false, nil
-}
-
-// LastBefore finds a PV's last sample at or before an instant; ok is false if
-// there is none. The line's slices are the caller's.
-func LastBefore(root, chunkKey string, g Granularity, at schema.Time) (header Header, line Line, ok bool, err error) {
-	files, err := List(root, chunkKey, g)
-	if err != nil {
-		return Header{}, Line{}, false, err
-	}
-	for _, file := range slices.Backward(files) {
-		if file.Start > at.Sec {
-			continue
-		}
-		header, line, ok, err := lastIn(file.Path, at)
-		if ok || err != nil {
-			return header, line, ok, err
-		}
-	}
-	return Header{}, Line{}, false, nil
 }

@@ -151,29 +151,3 @@ func Find(path string, at schema.Time) (event []byte, found bool, err error) {
 	}
 	return bytes.Clone(line.Event), true, nil
 }
-
-// lastIn gives the last line of a file at or before an instant.
-func lastIn(path string, at schema.Time) (header Header, line Line, ok bool, err error) {
-	p, err := openFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Header{}, Line{}, false, nil // moved since it was listed
-	}
-	if err != nil {
-		return Header{}, Line{}, false, err
-	}
-	defer func() { err = errors.Join(err, p.close()) }()
-	if p.body == 0 {
-		return Header{}, Line{}, false, nil
-	}
-	offset, err := p.search(at)
-	if err != nil {
-		return Header{}, Line{}, false, err
-	}
-	p.scan.seek(offset)
-	line, ok, err = p.good(1 << 62)
-	if err != nil || !ok || line.Time.After(at) {
-		return Header{}, Line{}, false, err
-	}
-	line.Event, line.Raw = bytes.Clone(line.Event), bytes.Clone(line.Raw)
-	return p.header, line, true, nil
-}

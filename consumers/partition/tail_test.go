@@ -236,12 +236,12 @@ func TestALineBeyondTheBoundIsPassedByInLittleMemory(t *testing.T) {
 	}
 }
 
-func TestTheNewestSampleIsFoundBehindEmptyFiles(t *testing.T) {
+func TestListFindsThePartitionsOfOnePVAndGranularity(t *testing.T) {
 	root := t.TempDir()
 	key := schema.ChunkKey("A:B-C")
 	hour := func(h int) string { return Path(root, key, PartitionHour, newYear+int64(h)*3600) }
-	if _, _, ok, err := Newest(root, key, PartitionHour); ok || err != nil {
-		t.Fatalf("in no folder: %v, %v", ok, err)
+	if files, err := List(root, key, PartitionHour); len(files) != 0 || err != nil {
+		t.Fatalf("in no folder: %v, %v", files, err)
 	}
 	lines := func(secs ...int64) []byte {
 		b := AppendHeader(nil, Header{Type: schema.ScalarDouble, PV: "A:B-C", Year: year})
@@ -271,22 +271,6 @@ func TestTheNewestSampleIsFoundBehindEmptyFiles(t *testing.T) {
 	files, err := List(root, key, PartitionHour)
 	if err != nil || len(files) != 5 || files[1].Path != hour(2) || files[1].Start != newYear+7200 || files[1].End != newYear+10800 || files[1].Size != int64(len(lines(7200, 7300))) {
 		t.Errorf("List gives %+v, %v", files, err)
-	}
-	file, tail, ok, err := Newest(root, key, PartitionHour)
-	if !ok || err != nil || file.Path != hour(2) || tail.Last != at(7300, 5) {
-		t.Errorf("Newest gives %+v, %+v, %v, %v", file, tail, ok, err)
-	}
-	for before, want := range map[int64]int64{7301: 7300, 7300: 7200, 7200: 20, 7201: 7200, 20: 10, 21: 20, 99999: 7300, 10: 0, 0: 0} {
-		h, line, ok, err := LastBefore(root, key, PartitionHour, at(before, 4))
-		if err != nil || ok != (want != 0) || ok && (line.Time != at(want, 5) || h.PV != "A:B-C" || !bytes.Equal(line.Event, double(at(want, 5), float64(want)))) {
-			t.Errorf("before %d: %+v, %v, %v, want %d", before, line, ok, err, want)
-		}
-	}
-	if err := os.WriteFile(hour(5), []byte("garbage\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, _, err := Newest(root, key, PartitionHour); !errors.Is(err, ErrHeader) {
-		t.Errorf("a damaged newest file is passed by: %v", err)
 	}
 }
 
