@@ -153,8 +153,8 @@ func (a *Archive) Health() Health {
 }
 
 // Run drains the log until ctx ends; then it takes what the log still holds,
-// as far as ten seconds and its memory allow, and makes it durable. It returns an error only
-// if that last step failed: everything else is retried.
+// as far as ten seconds and its memory allow, and makes it durable. It returns
+// an error only if that last step failed: everything else is retried.
 func (a *Archive) Run(ctx context.Context) error {
 	defer a.appender.Close()
 	defer close(a.ended)

@@ -1,8 +1,6 @@
 package partition
 
-import (
-	"path/filepath"
-)
+import "path/filepath"
 
 // extension of partitions that hold samples as they came.
 const extension = ".pb"

@@ -162,6 +162,12 @@ func (c *circuit) do(f func(*ca.Circuit)) bool {
 }
 
 func (c *circuit) get(cid uint32, t ca.DBR, count uint32, done func(Update, error)) error {
+	return c.request(func(now time.Time) error { return c.core.Get(now, cid, t, count, done) })
+}
+
+// request has the core ask the server for something that is answered, unless
+// too much waits to be sent already.
+func (c *circuit) request(ask func(now time.Time) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -171,7 +177,7 @@ func (c *circuit) get(cid uint32, t ca.DBR, count uint32, done func(Update, erro
 		return errBusy
 	}
 	defer c.kick()
-	return c.core.Get(c.now(time.Now()), cid, t, count, done)
+	return ask(c.now(time.Now()))
 }
 
 // now is the circuit's own time. mu is held.

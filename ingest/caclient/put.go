@@ -36,14 +36,5 @@ func (ch *Channel) PutValues(ctx context.Context, values any, complete bool) err
 }
 
 func (c *circuit) put(cid uint32, values any, complete bool, done func(Update, error)) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.closed:
-		return ca.ErrNotConnected
-	case c.core.Output() > maxWaiting:
-		return errBusy
-	}
-	defer c.kick()
-	return c.core.Put(c.now(time.Now()), cid, values, complete, done)
+	return c.request(func(now time.Time) error { return c.core.Put(now, cid, values, complete, done) })
 }
