@@ -282,7 +282,8 @@ func TestRepliesFollowTheMinorVersion(t *testing.T) {
 		{"13", []byte{0, 13, 0, 0, 0, 0, 0, 0}, Reply{CID: 5, Port: 1234, Address: 0x0a000005, Minor: 13}},
 		{"7 has no address", []byte{0, 7, 0, 0, 0, 0, 0, 0}, Reply{CID: 5, Port: 1234, Address: AddressOfSender, Minor: 7}},
 		{"4 has no port", []byte{0, 4, 0, 0, 0, 0, 0, 0}, Reply{CID: 5, Port: 5064, Address: AddressOfSender, Minor: 4}},
-		{"no payload", nil, Reply{CID: 5, Port: 5064, Address: AddressOfSender}},
+		{"3 has claimed already", []byte{0, 3, 0, 0, 0, 0, 0, 0}, Reply{CID: 5, Port: 5064, Address: AddressOfSender, Minor: 3, Old: true, SID: 0x0a000005, Native: 1234}},
+		{"no payload", nil, Reply{CID: 5, Port: 5064, Address: AddressOfSender, Old: true, SID: 0x0a000005, Native: 1234}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

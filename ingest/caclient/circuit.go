@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -25,9 +24,9 @@ var errBusy = errors.New("the server does not read: too many requests wait for i
 type circuit struct {
 	// set by newCircuit, read-only
 	client *Client
-	addr   netip.AddrPort
-	kicks  chan struct{} // there is output
-	ended  chan struct{} // closed when the connection is not to be used any more
+	server
+	kicks chan struct{} // there is output
+	ended chan struct{} // closed when the connection is not to be used any more
 
 	// guarded by mu
 	mu        sync.Mutex
@@ -41,16 +40,16 @@ type circuit struct {
 	idle      time.Time     // without channels since; zero: it has some
 }
 
-func newCircuit(c *Client, addr netip.AddrPort, minor uint16) *circuit {
+func newCircuit(c *Client, to server, r ca.Reply) *circuit {
 	return &circuit{
 		client: c,
-		addr:   addr,
+		server: to,
 		kicks:  make(chan struct{}, 1),
 		ended:  make(chan struct{}),
 		core: ca.NewCircuit(ca.CircuitOptions{
-			ConnTimeout: c.options.ConnTimeout, GetTimeout: c.options.GetTimeout, Minor: minor,
-			Silence: c.options.Silence,
-			User:    c.options.User, Host: c.options.Host,
+			ConnTimeout: c.options.ConnTimeout, GetTimeout: c.options.GetTimeout, Minor: r.Minor, Old: r.Old,
+			Silence: c.options.Silence, Priority: to.priority, FlowControl: c.options.FlowControl,
+			User: c.options.User, Host: c.options.Host,
 		}, time.Now()),
 	}
 }
@@ -161,6 +160,17 @@ func (c *circuit) do(f func(*ca.Circuit)) bool {
 	return true
 }
 
+// create claims a channel, with what is wanted of it; false if the circuit has
+// ended. client.mu is held.
+func (c *circuit) create(ch *Channel, r ca.Reply) bool {
+	return c.do(func(core *ca.Circuit) {
+		core.CreateFound(c.now(time.Now()), ch.cid, ch.name, ch.mask, ch, r)
+		if ch.properties {
+			core.WatchProperties(ch.cid)
+		}
+	})
+}
+
 func (c *circuit) get(cid uint32, t ca.DBR, count uint32, done func(Update, error)) error {
 	return c.request(func(now time.Time) error { return c.core.Get(now, cid, t, count, done) })
 }
@@ -210,8 +220,8 @@ func (c *circuit) info(core ca.Info) Info {
 func (c *circuit) lose(cause error) {
 	client := c.client
 	client.mu.Lock()
-	if client.circuits[c.addr] == c {
-		delete(client.circuits, c.addr)
+	if client.circuits[c.server] == c {
+		delete(client.circuits, c.server)
 	}
 	c.mu.Lock()
 	owners, gets := c.core.Owners(), c.core.Gets()
@@ -251,7 +261,7 @@ func (c *circuit) drop(ch *Channel, cause error) {
 	if ch.closed.Load() || ch.circuit != c {
 		return
 	}
-	if ch.hinted {
+	if ch.state == Asked {
 		ch.refused(cause)
 		c.client.searchInstead(time.Now(), ch)
 		return
@@ -259,9 +269,10 @@ func (c *circuit) drop(ch *Channel, cause error) {
 	ch.circuit = nil
 	if ch.sibling {
 		ch.closed.Store(true)
-		delete(c.client.channels, ch.cid)
+		c.client.forget(ch)
 		return
 	}
+	ch.enter(Searched)
 	delay := ch.again(connected)
 	if connected && c.client.back(c.addr) {
 		delay /= 4 // it is up already

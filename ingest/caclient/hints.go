@@ -53,17 +53,19 @@ func (c *Client) ask(ch *Channel) bool {
 	if !ok || c.ctx == nil || c.stopped || !c.allowed(addr.Addr()) {
 		return false
 	}
-	circ, ok := c.circuits[addr]
+	to := server{addr, ch.priority}
+	circ, ok := c.circuits[to]
 	if !ok {
-		circ = c.dial(addr, 0)
+		circ = c.dial(to, ca.Reply{})
 	}
 	now := time.Now()
-	if !circ.do(func(core *ca.Circuit) { core.Create(circ.now(now), ch.cid, ch.name, ch.mask, ch) }) {
+	if !circ.create(ch, ca.Reply{}) {
 		return false
 	}
 	delete(c.hints, ch.name)
 	c.metrics.hints.Inc()
-	ch.circuit, ch.found, ch.hinted = circ, addr, true
+	ch.circuit, ch.found = circ, addr
+	ch.enter(Asked)
 	c.asked = append(c.asked, asked{ch, circ, now.Add(hintPatience)})
 	return true
 }
@@ -78,7 +80,7 @@ func (c *Client) giveUpHints(now time.Time) {
 		c.asked[0] = asked{}
 		c.asked = c.asked[1:]
 		ch := a.ch
-		if ch.closed.Load() || ch.circuit != a.circ || !ch.hinted {
+		if ch.closed.Load() || ch.circuit != a.circ || ch.state != Asked {
 			continue
 		}
 		if a.circ.claiming(now) {
@@ -98,7 +100,8 @@ func (c *Client) giveUpHints(now time.Time) {
 // was. mu is held.
 func (c *Client) searchInstead(now time.Time, ch *Channel) {
 	c.metrics.wrongHints.Inc()
-	ch.circuit, ch.hinted = nil, false
+	ch.circuit = nil
+	ch.enter(Searched)
 	group := uint64(0) // anywhere
 	if ch.found.IsValid() {
 		group = groupOf(ch.found)
@@ -134,7 +137,10 @@ func (c *circuit) foundAt(ch *Channel, minor uint16) {
 	c.mu.Unlock()
 	c.client.mu.Lock()
 	defer c.client.mu.Unlock()
-	ch.hinted = false
+	if ch.closed.Load() {
+		return
+	}
+	ch.enter(Connected)
 	if minor < minHinted {
 		ch.found = netip.AddrPort{}
 	} else if ch.found != c.addr {
