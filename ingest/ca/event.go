@@ -210,8 +210,8 @@ func (c *Circuit) opened(ch *circuitChannel, sid uint32, native DBR, count uint3
 	if c.minor < minorRights {
 		ch.rights = AccessRead | AccessWrite
 	}
+	c.watchProperties(ch) // first: they describe the values
 	c.subscribe(ch)
-	c.watchProperties(ch)
 	return Event{Kind: EventConnected, Owner: ch.owner, Info: c.info(ch)}
 }
 

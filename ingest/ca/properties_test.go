@@ -58,7 +58,7 @@ func TestPropertiesAreAskedForWithTheClaim(t *testing.T) {
 	requests(t, c)
 	handle(t, c, Header{Command: CmdCreateChan, DataType: uint16(DBRLong), Count: 1, P1: testCID, P2: 7})
 	out := expectRequests(t, c, "EVENT_ADD", "EVENT_ADD")
-	if out[0].DataType != uint16(DBRTimeLong) || out[1].DataType != uint16(DBRCtrlLong) {
+	if out[0].DataType != uint16(DBRCtrlLong) || out[1].DataType != uint16(DBRTimeLong) {
 		t.Errorf("asked %+v", out)
 	}
 	c.Clear(testCID)
