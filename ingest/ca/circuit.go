@@ -104,6 +104,7 @@ type circuitChannel struct {
 	native     DBR
 	mask       uint16 // wanted subscription, 0 is none
 	properties bool   // wanted
+	old        bool   // sid came with the search reply: [Reply].Old
 	count      uint32
 	rights     uint32
 	deadline   time.Time // of the claim
@@ -245,7 +246,7 @@ func (c *Circuit) subscribe(ch *circuitChannel) {
 	if ch.mask == 0 {
 		return
 	}
-	ch.sub = c.install(ch, ch.native.Time(), c.wireCount(0, ch), ch.mask)
+	ch.sub = c.install(ch, ch.native.Time(), c.wireCount(0, ch.native.Time(), ch), ch.mask)
 	ch.sub.habit = &habit{last: c.at, due: c.at + c.options.LongSilence}
 }
 
@@ -269,11 +270,15 @@ func (c *Circuit) cancel(of **subscription) {
 	*of = nil
 }
 
-// wireCount asks an old peer for the native count where the current length
-// is wanted.
-func (c *Circuit) wireCount(count uint32, ch *circuitChannel) uint32 {
+// wireCount is the count that a request for a type names: of an old peer the
+// native count where the current length is wanted, and of a peer that has no
+// large arrays what it can send.
+func (c *Circuit) wireCount(count uint32, t DBR, ch *circuitChannel) uint32 {
 	if count == 0 && c.minor < MinDynamicCount {
-		return ch.count
+		count = ch.count
+	}
+	if c.minor < minorLargeArrays {
+		count = min(count, uint32((smallPayload-t.ValueOffset())/t.ElementSize()))
 	}
 	return count
 }
@@ -340,7 +345,7 @@ func (c *Circuit) Get(now time.Time, cid uint32, t DBR, count uint32, owner any)
 	g := &get{id: c.newID(), dbr: t, owner: owner, deadline: now.Add(c.options.GetTimeout)}
 	c.gets[g.id] = g
 	c.oldest = append(c.oldest, g)
-	c.out = AppendReadNotify(c.out, ch.sid, g.id, t, c.wireCount(count, ch))
+	c.out = AppendReadNotify(c.out, ch.sid, g.id, t, c.wireCount(count, t, ch))
 	return nil
 }
 

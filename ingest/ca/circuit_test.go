@@ -444,6 +444,9 @@ func TestCircuitIDsAreNotReusedWhileInUse(t *testing.T) {
 }
 
 func FuzzCircuit(f *testing.F) {
+	for _, b := range wire(f) {
+		f.Add(b)
+	}
 	payload, _ := encodeTime(f, DBRTimeDouble, []float64{1})
 	f.Add(AppendMessage(nil, Header{Command: CmdEventAdd, DataType: 20, Count: 1, P1: 1, P2: 1}, payload))
 	f.Add(AppendError(nil, testCID, StatusGetFail, Header{Command: CmdReadNotify, P2: 2}, "x"))

@@ -211,6 +211,11 @@ func TestDecodeTimeOfNumbersAllocatesNothing(t *testing.T) {
 }
 
 func FuzzDecodeTime(f *testing.F) {
+	for _, b := range wire(f) {
+		if h, n, err := ParseHeader(b); err == nil && n > 0 {
+			f.Add(h.DataType, h.Count, h.Count != 1, b[n:])
+		}
+	}
 	for _, test := range decodeTests {
 		payload, n := encodeTime(f, test.native.Time(), test.values)
 		f.Add(uint16(test.native.Time()), n, test.waveform, payload)

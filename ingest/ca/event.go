@@ -197,11 +197,11 @@ func (c *Circuit) created(h Header) Event {
 		return rejected("CREATE_CHAN for a channel that is connected")
 	}
 	if h.DataType > uint16(DBRDouble) {
-		c.out = AppendClearChannel(c.out, c.sidOf(ch, h), h.P1)
+		c.out = AppendClearChannel(c.out, ch.sidOf(h), h.P1)
 		c.forget(ch)
 		return Event{Kind: EventEnded, Owner: ch.owner, Err: fmt.Errorf("%w: %d", ErrNativeType, h.DataType)}
 	}
-	return c.opened(ch, c.sidOf(ch, h), DBR(h.DataType), h.Count)
+	return c.opened(ch, ch.sidOf(h), DBR(h.DataType), h.Count)
 }
 
 // opened begins what is wanted of a channel that the server has.

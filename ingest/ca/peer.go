@@ -20,7 +20,7 @@ func (c *Circuit) CreateFound(now time.Time, cid uint32, name string, mask uint1
 		return
 	}
 	ch := c.claim(now, cid, mask, owner)
-	ch.sid = r.SID
+	ch.sid, ch.old = r.SID, true
 	c.out = AppendHeader(c.out, Header{Command: CmdCreateChan, P1: r.SID, P2: MinorVersion})
 	if c.minor < minorClaimAnswer && r.Native <= DBRDouble {
 		c.early = append(c.early, c.opened(ch, r.SID, r.Native, r.Count))
@@ -28,8 +28,8 @@ func (c *Circuit) CreateFound(now time.Time, cid uint32, name string, mask uint1
 }
 
 // sidOf is the server's id of a channel whose claim h answers.
-func (c *Circuit) sidOf(ch *circuitChannel, h Header) uint32 {
-	if c.minor < minorClaimName {
+func (ch *circuitChannel) sidOf(h Header) uint32 {
+	if ch.old {
 		return ch.sid
 	}
 	return h.P2

@@ -59,6 +59,16 @@ func TestServersOfEveryMinorVersion(t *testing.T) {
 	}
 }
 
+func TestServersWithoutLargeArraysAreAskedForNone(t *testing.T) {
+	c := NewCircuit(CircuitOptions{Minor: 8}, start)
+	c.Create(start, testCID, "A", MaskLog, "owner")
+	requests(t, c)
+	handle(t, c, Header{Command: CmdCreateChan, DataType: uint16(DBRDouble), Count: 1 << 31, P1: testCID, P2: 7})
+	if out := expectRequests(t, c, "EVENT_ADD"); out[0].Count != 2046 { // 16 KiB
+		t.Errorf("asked for %d elements", out[0].Count)
+	}
+}
+
 func TestAServerThatTurnsOutNewerIsClaimedByName(t *testing.T) {
 	c := NewCircuit(CircuitOptions{Old: true}, start)
 	handle(t, c, Header{Command: CmdVersion, Count: 13})

@@ -320,6 +320,9 @@ func TestDatagramKeepsWhatStandsBeforeTheDamage(t *testing.T) {
 }
 
 func FuzzDatagram(f *testing.F) {
+	for _, b := range wire(f) {
+		f.Add(b)
+	}
 	f.Add(AppendSearchReply(AppendDatagramVersion(nil, 3), 9, 5064, AddressOfSender))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var d Datagram
