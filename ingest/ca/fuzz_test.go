@@ -21,7 +21,7 @@ func newReferee(t testing.TB) *referee {
 }
 
 // said notes what the server says.
-func (r *referee) said(c *Circuit, h Header) {
+func (r *referee) said(h Header) {
 	if h.Command != CmdCreateChan {
 		return
 	}
@@ -90,7 +90,7 @@ func FuzzCircuitStates(f *testing.F) {
 				}
 				if ok {
 					c.Heard(now)
-					r.said(c, h)
+					r.said(h)
 					_ = c.Handle(h, p, tooLarge)
 				}
 			case 1:
