@@ -204,7 +204,7 @@ func (ch *Channel) WatchProperties() {
 	}
 	ch.properties = true
 	if ch.circuit != nil {
-		ch.circuit.do(func(core *ca.Circuit) { core.WatchProperties(ch.cid) })
+		ch.circuit.do(func(core *ca.Circuit) { ch.circuit.watchProperties(core, ch) })
 	}
 }
 

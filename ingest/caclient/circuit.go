@@ -37,6 +37,8 @@ type circuit struct {
 	paused    time.Duration // spent in handlers: the circuit's clock stands still meanwhile
 	claimed   time.Time     // a claim was answered last
 	permanent bool          // to a name server
+	asked     bool          // for properties, of a channel that has some
+	told      bool          // they came
 	idle      time.Time     // without channels since; zero: it has some
 }
 
@@ -166,10 +168,49 @@ func (c *circuit) create(ch *Channel, r ca.Reply) bool {
 	return c.do(func(core *ca.Circuit) {
 		core.CreateFound(c.now(time.Now()), ch.cid, ch.name, ch.mask, ch, r)
 		if ch.properties {
-			core.WatchProperties(ch.cid)
+			c.watchProperties(core, ch)
 		}
 	})
 }
+
+// watchProperties asks for properties, unless that is what the server hangs up
+// on. client.mu and mu are held.
+func (c *circuit) watchProperties(core *ca.Circuit, ch *Channel) {
+	if c.client.unasked[c.addr] < hangups {
+		core.WatchProperties(ch.cid)
+		if info, connected := core.Info(ch.cid); connected {
+			c.sentQuestion(info)
+		}
+	}
+}
+
+// sentQuestion notes that properties of a connected channel were asked for. mu
+// is held.
+func (c *circuit) sentQuestion(info ca.Info) {
+	c.asked = c.asked || info.Readable && info.Native != ca.DBRString
+}
+
+// hangups is how many circuits in a row a server may end after it was asked for
+// properties and told none. Then it is the question that it cannot stand, and
+// is not asked again: values matter more.
+const hangups = 2
+
+// judgeProperties notes how a circuit that ends took that question. client.mu
+// and mu are held.
+func (c *circuit) judgeProperties() {
+	unasked := c.client.unasked
+	switch {
+	case c.told:
+		delete(unasked, c.addr)
+	case c.asked && len(unasked) < maxUnasked:
+		if unasked[c.addr]++; unasked[c.addr] == hangups {
+			c.client.odd.warn("a server hangs up when asked for units and limits, and is not asked any more", "addr", c.addr)
+		}
+	}
+}
+
+// maxUnasked bounds the servers that are remembered for it.
+const maxUnasked = 10_000
 
 func (c *circuit) get(cid uint32, t ca.DBR, count uint32, done func(Update, error)) error {
 	return c.request(func(now time.Time) error { return c.core.Get(now, cid, t, count, done) })
@@ -225,6 +266,7 @@ func (c *circuit) lose(cause error) {
 	}
 	c.mu.Lock()
 	owners, gets := c.core.Owners(), c.core.Gets()
+	c.judgeProperties()
 	c.mu.Unlock()
 	client.mu.Unlock()
 

@@ -83,6 +83,7 @@ type Client struct {
 	beacons  *ca.BeaconTable
 	places   destinations
 	renewals map[netip.AddrPort]time.Time // of circuits whose monitors stayed behind
+	unasked  map[netip.AddrPort]int       // circuits in a row that ended over a question for properties
 	redial   map[netip.AddrPort]time.Time // of name servers: not before
 	hints    map[string]netip.AddrPort    // where names that are not open were found last
 	asked    []asked                      // in the order of their times
@@ -118,6 +119,7 @@ func New(o Options) *Client {
 		nextCID:  rand.Uint32(),
 		beacons:  ca.NewBeaconTable(time.Now()),
 		redial:   map[netip.AddrPort]time.Time{},
+		unasked:  map[netip.AddrPort]int{},
 		renewals: map[netip.AddrPort]time.Time{},
 		hints:    map[string]netip.AddrPort{},
 		known:    map[string]netip.AddrPort{},

@@ -208,3 +208,33 @@ func TestStatesOfAChannel(t *testing.T) {
 		t.Errorf("%v illegal moves", n)
 	}
 }
+
+// TestServersThatCannotStandPropertiesAreNotAskedAgain: one that ends its
+// circuit at the mask PROPERTY gives values with the third one.
+func TestServersThatCannotStandPropertiesAreNotAskedAgain(t *testing.T) {
+	s := newServer(t, all)
+	client := run(t, caclient.Options{}, s.addr())
+	r := &described{newRecorder(), make(chan ca.Metadata, 1)}
+	client.Open("A", r)
+	for i := range 3 {
+		c := take(t, s.conns, "circuit")
+		create := c.expect(ca.CmdCreateChan)
+		c.send(claimed(create.P1, uint32(i), ca.DBRDouble, 1))
+		add := c.expect(ca.CmdEventAdd)
+		if i < 2 {
+			if add.DataType != uint16(ca.DBRCtrlDouble) {
+				t.Errorf("circuit %d: asked for type %d first", i, add.DataType)
+			}
+			c.Close()
+			take(t, r.disconnected, "disconnection")
+			continue
+		}
+		if add.DataType != uint16(ca.DBRTimeDouble) {
+			t.Fatalf("circuit %d: asked for type %d", i, add.DataType)
+		}
+		c.send(updated(add.P2, 3))
+	}
+	if v := r.value(t); v != 3.0 {
+		t.Errorf("got %v", v)
+	}
+}

@@ -130,18 +130,21 @@ func (c *circuit) giveUp(cid uint32) bool {
 	return true
 }
 
-// foundAt notes where a channel is.
-func (c *circuit) foundAt(ch *Channel, minor uint16) {
-	c.mu.Lock()
-	c.claimed = time.Now()
-	c.mu.Unlock()
+// foundAt notes that and where a channel is connected.
+func (c *circuit) foundAt(ch *Channel, info ca.Info) {
 	c.client.mu.Lock()
 	defer c.client.mu.Unlock()
+	c.mu.Lock()
+	c.claimed = time.Now()
+	if ch.properties {
+		c.sentQuestion(info)
+	}
+	c.mu.Unlock()
 	if ch.closed.Load() {
 		return
 	}
 	ch.enter(Connected)
-	if minor < minHinted {
+	if info.Minor < minHinted {
 		ch.found = netip.AddrPort{}
 	} else if ch.found != c.addr {
 		ch.found = c.addr

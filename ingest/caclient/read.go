@@ -237,6 +237,9 @@ func (c *circuit) properties(e ca.Event) {
 		return
 	}
 	c.client.metrics.properties.Inc()
+	c.mu.Lock()
+	c.told = true
+	c.mu.Unlock()
 	h.Properties(ch, m)
 }
 
@@ -251,7 +254,7 @@ func (c *circuit) connected(ch *Channel, info ca.Info) {
 	if ch.closed.Load() {
 		return
 	}
-	c.foundAt(ch, info.Minor)
+	c.foundAt(ch, info)
 	ch.reported = true
 	c.client.metrics.connects.Inc()
 	ch.handler.Connected(ch, c.info(info))
