@@ -15,6 +15,7 @@ var (
 	ErrClaimTimeout = errors.New("the server lives but did not answer the claim")
 	ErrNativeType   = errors.New("the server announced a native type that does not exist")
 	ErrStale        = errors.New("a renewed monitor brings nothing though its channel has changed")
+	ErrNotReading   = errors.New("the server sends what asks for answers and reads none of them")
 	ErrNotConnected = errors.New("the channel is not connected")
 )
 

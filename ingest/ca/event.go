@@ -183,11 +183,18 @@ func (c *Circuit) endGet(g *get) {
 	}
 }
 
+// maxProvoked is how many bytes may wait for a server that makes this end
+// answer and reads none of it.
+const maxProvoked = 16 << 20
+
 // created takes the answer to a claim. One that nobody waits for any more is
 // cleared, or the server would keep the channel for the life of the circuit.
 func (c *Circuit) created(h Header) Event {
 	ch, ok := c.channels[h.P1]
 	if !ok {
+		if len(c.out) > maxProvoked {
+			return Event{Kind: EventLost, Err: ErrNotReading}
+		}
 		if c.minor >= minorClaimName {
 			c.out = AppendClearChannel(c.out, h.P2, h.P1)
 		}
