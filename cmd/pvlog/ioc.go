@@ -18,6 +18,7 @@ type iocCmd struct {
 	Prefix  string  `default:"demo:" help:"What all PV names begin with."`
 	Records int     `default:"0" help:"Add this many doubles, PREFIXload:000001 and so on."`
 	Rate    float64 `default:"10" help:"Updates per second of each of them."`
+	IOCs    int     `name:"iocs" default:"1" help:"Spread the load over this many IOCs, at this address and the ones that follow it in 127.0.0.0/8; on 0.0.0.0 all share the port, for broadcasts."`
 	List    bool    `help:"Print the PV names, one a line, and exit."`
 }
 
@@ -31,6 +32,9 @@ func (c *iocCmd) Run(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("--records %d: 0 to %d are possible", c.Records, maxLoad)
 	case !(c.Rate > 0 && c.Rate <= 1000):
 		return fmt.Errorf("--rate %v: more than 0 and at most 1000 Hz are possible", c.Rate)
+	}
+	if c.IOCs != 1 {
+		return c.runFleet(ctx, log)
 	}
 	ioc := simioc.New(simioc.Options{
 		Listen:  c.Listen,
@@ -68,7 +72,7 @@ func printNames(names []string) error {
 
 // reportLosses warns when clients lost updates or records missed their turn:
 // who measures with this IOC has to know.
-func reportLosses(ctx context.Context, ioc *simioc.IOC, log *slog.Logger) {
+func reportLosses(ctx context.Context, ioc interface{ Stats() simioc.Stats }, log *slog.Logger) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	var before simioc.Stats
