@@ -72,6 +72,7 @@ type Circuit struct {
 	gets     map[uint32]*get            // by ioid
 	oldest   []*get                     // in the order of their deadlines
 	claims   []*circuitChannel          // unanswered or ended, in the order of their deadlines
+	writes   map[uint32]*circuitChannel // by ioid: where a WRITE_NOTIFY is unanswered, timed out or not
 	nextID   uint32                     // of subscriptions and gets, one table as in libca
 	watch    watch
 
@@ -93,6 +94,8 @@ type circuitChannel struct {
 	rights   uint32
 	mask     uint16 // wanted subscription, 0 is none
 	sub      *subscription
+	writing  uint32    // ioid of the unanswered WRITE_NOTIFY, 0 is none
+	held     []heldPut // puts that wait for its answer
 }
 
 type subscription struct {
@@ -113,6 +116,7 @@ func NewCircuit(o CircuitOptions, now time.Time) *Circuit {
 		channels: map[uint32]*circuitChannel{},
 		subs:     map[uint32]*subscription{},
 		gets:     map[uint32]*get{},
+		writes:   map[uint32]*circuitChannel{},
 		began:    now,
 		look:     now.Add(o.FirstByte),
 	}
@@ -207,6 +211,8 @@ func (c *Circuit) forget(ch *circuitChannel) {
 		delete(c.subs, ch.sub.id)
 	}
 	delete(c.channels, ch.cid)
+	delete(c.writes, ch.writing)
+	ch.held = nil
 	ch.ended = true
 }
 
@@ -245,7 +251,7 @@ func (c *Circuit) wireCount(count uint32, ch *circuitChannel) uint32 {
 func (c *Circuit) newID() uint32 {
 	for {
 		c.nextID++
-		if c.nextID == 0 || c.subs[c.nextID] != nil || c.gets[c.nextID] != nil {
+		if c.nextID == 0 || c.subs[c.nextID] != nil || c.gets[c.nextID] != nil || c.writes[c.nextID] != nil {
 			continue
 		}
 		return c.nextID
