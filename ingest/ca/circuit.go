@@ -77,6 +77,7 @@ type Circuit struct {
 	gets     map[uint32]*get            // by ioid
 	oldest   []*get                     // in the order of their deadlines
 	claims   []*circuitChannel          // unanswered or ended, in the order of their deadlines
+	writes   map[uint32]*circuitChannel // by ioid: where a WRITE_NOTIFY is unanswered, timed out or not
 	nextID   uint32                     // of subscriptions and gets, one table as in libca
 	watch    watch
 	flow     flow
@@ -111,6 +112,8 @@ type circuitChannel struct {
 	deadline   time.Time // of the claim
 	sub        *subscription
 	props      *subscription
+	writing    uint32    // ioid of the unanswered WRITE_NOTIFY, 0 is none
+	held       []heldPut // puts that wait for its answer
 }
 
 // open says whether the server has answered the claim.
@@ -135,6 +138,7 @@ func NewCircuit(o CircuitOptions, now time.Time) *Circuit {
 		channels: map[uint32]*circuitChannel{},
 		subs:     map[uint32]*subscription{},
 		gets:     map[uint32]*get{},
+		writes:   map[uint32]*circuitChannel{},
 		began:    now,
 		look:     now.Add(o.FirstByte),
 	}
@@ -239,6 +243,8 @@ func (c *Circuit) forget(ch *circuitChannel) {
 		}
 	}
 	delete(c.channels, ch.cid)
+	delete(c.writes, ch.writing)
+	ch.held = nil
 	ch.state = channelEnded
 }
 
@@ -288,7 +294,7 @@ func (c *Circuit) wireCount(count uint32, t DBR, ch *circuitChannel) uint32 {
 func (c *Circuit) newID() uint32 {
 	for {
 		c.nextID++
-		if c.nextID == 0 || c.subs[c.nextID] != nil || c.gets[c.nextID] != nil {
+		if c.nextID == 0 || c.subs[c.nextID] != nil || c.gets[c.nextID] != nil || c.writes[c.nextID] != nil {
 			continue
 		}
 		return c.nextID

@@ -78,6 +78,102 @@ func TestPutExpiresLikeAGet(t *testing.T) {
 	}
 }
 
+// putComplete asks for a put with completion, named by its value.
+func putComplete(t *testing.T, c *Circuit, now time.Time, v float64) {
+	t.Helper()
+	if err := c.Put(now, testCID, []float64{v}, true, v); err != nil {
+		t.Fatalf("put %v: %v", v, err)
+	}
+}
+
+// TestRow20ASecondPutWaitsForTheFirst: rsrv reads nothing of a circuit while a
+// channel has two WRITE_NOTIFY.
+func TestRow20ASecondPutWaitsForTheFirst(t *testing.T) {
+	c := connected(t, DBRDouble, 1)
+	putComplete(t, c, start, 1)
+	first := expectRequests(t, c, "WRITE_NOTIFY")[0]
+	putComplete(t, c, start, 2)
+	if err := c.Put(start, testCID, []float64{3}, false, 3.0); err != nil {
+		t.Fatal(err)
+	}
+	putComplete(t, c, start, 4)
+	expectRequests(t, c)
+	if err := c.Get(start, testCID, DBRDouble, 1, "get"); err != nil {
+		t.Fatal(err)
+	}
+	expectRequests(t, c, "READ_NOTIFY") // does not wait
+	if e := handle(t, c, Header{Command: CmdWriteNotify, P1: StatusNormal, P2: first.P2}); e.Owner != 1.0 {
+		t.Errorf("got %+v", e)
+	}
+	second := expectRequests(t, c, "WRITE_NOTIFY")[0]
+	refusal := AppendError(nil, testCID, StatusPutFail, second, "no")
+	h, payload, _, err := ParseMessage(refusal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := c.Handle(h, payload, false); e.Owner != 2.0 || e.Status != StatusPutFail {
+		t.Errorf("got %+v", e)
+	}
+	rest := expectRequests(t, c, "WRITE", "READ_NOTIFY", "WRITE_NOTIFY")
+	if e := handle(t, c, Header{Command: CmdWriteNotify, P1: StatusNormal, P2: rest[2].P2}); e.Owner != 4.0 {
+		t.Errorf("got %+v", e)
+	}
+	putComplete(t, c, start, 5)
+	expectRequests(t, c, "WRITE_NOTIFY")
+}
+
+// TestAPutThatTimedOutStillHoldsTheNext: the server is still at it. What waited
+// too long itself is never sent.
+func TestAPutThatTimedOutStillHoldsTheNext(t *testing.T) {
+	c := connected(t, DBRDouble, 1)
+	putComplete(t, c, start, 1)
+	first := expectRequests(t, c, "WRITE_NOTIFY")[0]
+	putComplete(t, c, start.Add(time.Second), 2)
+	c.Tick(start.Add(10 * time.Second))
+	requests(t, c)
+	putComplete(t, c, start.Add(10*time.Second), 3)
+	if events := c.Tick(start.Add(11 * time.Second)); len(events) == 0 || events[0].Owner != 2.0 || !errors.Is(events[0].Err, ErrGetTimeout) {
+		t.Errorf("got %+v", events)
+	}
+	expectRequests(t, c)
+	if e := handle(t, c, Header{Command: CmdWriteNotify, P1: StatusNormal, P2: first.P2}); e.Kind != EventNone {
+		t.Errorf("late: %+v", e)
+	}
+	third := expectRequests(t, c, "WRITE_NOTIFY")[0]
+	if e := handle(t, c, Header{Command: CmdWriteNotify, P1: StatusNormal, P2: third.P2}); e.Owner != 3.0 {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestPutsThatWaitAreBounded(t *testing.T) {
+	c := connected(t, DBRDouble, maxHeldBytes)
+	for v := range 1 + maxHeldPuts {
+		putComplete(t, c, start, float64(v))
+	}
+	if err := c.Put(start, testCID, []float64{1}, true, nil); !errors.Is(err, ErrPutsWait) {
+		t.Errorf("got %v", err)
+	}
+	c.Tick(start.Add(10 * time.Second)) // those that waited too long give their place back
+	putComplete(t, c, start.Add(10*time.Second), 1)
+	if err := c.Put(start.Add(10*time.Second), testCID, make([]float64, maxHeldBytes/8), true, nil); !errors.Is(err, ErrPutsWait) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestAnEndedChannelSendsNoPut: its sid means nothing any more.
+func TestAnEndedChannelSendsNoPut(t *testing.T) {
+	c := connected(t, DBRDouble, 1)
+	putComplete(t, c, start, 1)
+	putComplete(t, c, start, 2)
+	first := requests(t, c)[0]
+	handle(t, c, Header{Command: CmdServerDisconnect, P1: testCID})
+	handle(t, c, Header{Command: CmdWriteNotify, P1: StatusNormal, P2: first.P2})
+	expectRequests(t, c)
+	if len(c.writes) != 0 {
+		t.Errorf("%d writes are remembered", len(c.writes))
+	}
+}
+
 func TestAnAnswerOfTheWrongKindEndsNoPut(t *testing.T) {
 	c := connected(t, DBRDouble, 1)
 	if err := c.Get(start, testCID, DBRDouble, 1, "get"); err != nil {
