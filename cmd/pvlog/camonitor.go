@@ -16,7 +16,7 @@ import (
 )
 
 type caMonitorCmd struct {
-	caWait
+	caLink
 	caFormat
 	Mask   string   `short:"m" default:"va" placeholder:"MASK" help:"What is told: v value, a alarm, l log (archive), p property."`
 	Stamps string   `short:"t" default:"s" placeholder:"KEY" help:"Time stamps: s of the server, c of the client, n none; r since the start, i since the last update, I since the PV's last one."`
@@ -40,7 +40,7 @@ func (c *caMonitorCmd) Run(ctx context.Context, log *slog.Logger) error {
 	if m.stamps, err = parseStamps(c.Stamps, time.Now()); err != nil {
 		return exitError{exitUsage, err}
 	}
-	return withCA(ctx, log, max(wait, 10*time.Second), func(client *caclient.Client) error {
+	return c.withCA(ctx, log, max(wait, 10*time.Second), func(client *caclient.Client) error {
 		return m.run(ctx, client, c.PVs, wait)
 	})
 }
@@ -119,8 +119,9 @@ type monitoredPV struct {
 	name    string
 
 	// guarded by the monitor's mu
-	once      bool // it was connected
-	array     bool
+	once      bool   // it was connected
+	capacity  uint32 // of its channel
+	count     uint32 // of its last update
 	labels    []string
 	precision int
 }
@@ -130,9 +131,9 @@ type monitoredPV struct {
 func (p *monitoredPV) Connected(ch *caclient.Channel, info caclient.Info) {
 	f := p.monitor.format
 	p.monitor.mu.Lock()
-	p.once, p.array = true, info.Count != 1
+	p.once, p.capacity, p.count = true, info.Count, info.Count
 	p.monitor.mu.Unlock()
-	if f.timeType(info.Native) == info.Native.Time() {
+	if info.Native == ca.DBRString || f.timeType(info.Native) != ca.DBRTimeString {
 		ch.Subscribe(p.monitor.mask)
 		return
 	}
@@ -160,28 +161,31 @@ func (p *monitoredPV) learn(native ca.DBR, meta ca.Metadata) {
 
 // Disconnected prints the loss.
 func (p *monitoredPV) Disconnected(*caclient.Channel, error) {
-	p.trouble("*** disconnected", time.Now())
+	p.trouble(ca.ErrNotConnected, time.Now())
 }
 
 // Update prints the value.
 func (p *monitoredPV) Update(_ *caclient.Channel, u caclient.Update) {
 	if u.Status != ca.StatusNormal {
-		p.trouble(caTrouble(&caclient.StatusError{Status: u.Status}), u.Received)
+		p.trouble(&caclient.StatusError{Status: u.Status}, u.Received)
 		return
 	}
 	m := p.monitor
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := caReading{name: p.name, data: u.Type, count: u.Count, payload: u.Payload,
-		array: u.Count > 1 || p.array && u.Count == 0, labels: p.labels, precision: p.precision}
+	r := caReading{name: p.name, data: u.Type, count: u.Count, payload: u.Payload, monitored: true, labels: p.labels, precision: p.precision}
+	if n := min(m.format.Count, p.capacity); n > 0 {
+		r = r.first(n).padded(n)
+	}
+	p.count = r.count
 	m.print(m.format.wide(r, m.stamps.text(m.format, p.name, r.time(), schema.TimeOf(u.Received))))
 }
 
-func (p *monitoredPV) trouble(what string, at time.Time) {
+func (p *monitoredPV) trouble(err error, at time.Time) {
 	m := p.monitor
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.print(m.format.label(p.name, false) + m.format.stamp(schema.TimeOf(at)) + " " + what)
+	m.print(m.format.label(p.name, p.count) + m.format.stampedTrouble(err, at))
 }
 
 func (p *monitoredPV) reportMissing() {
@@ -189,7 +193,7 @@ func (p *monitoredPV) reportMissing() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !p.once {
-		m.print(m.format.label(p.name, false) + caTrouble(errNotFound))
+		m.print(m.format.label(p.name, 0) + notFound)
 	}
 }
 
