@@ -65,6 +65,7 @@ func (w caWait) limit() (time.Duration, error) {
 func (l caLink) withCA(ctx context.Context, log *slog.Logger, wait time.Duration, use func(*caclient.Client) error) error {
 	log = caLogger(ctx, log)
 	options := caOptions(log)
+	options.Priority = uint8(min(l.Priority, ca.MaxPriority))
 	options.GetTimeout, options.Logger = wait, log
 	client := caclient.New(options)
 	running, stop := context.WithCancel(ctx)
