@@ -146,6 +146,15 @@ func (s *SearchSchedule) Answered(cid uint32) bool {
 	return true
 }
 
+// Group gives the names of a group: the cids.
+func (s *SearchSchedule) Group(group uint64) []uint32 {
+	cids := make([]uint32, 0, len(s.groups[group]))
+	for cid := range s.groups[group] {
+		cids = append(cids, cid)
+	}
+	return cids
+}
+
 // Boost searches, within a second, the names of a group: one of them was
 // found, so its server is back. They begin anew, but for group 0: names that
 // no server had yet get one more try.

@@ -304,8 +304,7 @@ func (c *circuit) drop(ch *Channel, cause error) {
 		return
 	}
 	if ch.state == Asked {
-		ch.refused(cause)
-		c.client.searchInstead(time.Now(), ch)
+		c.client.searchInstead(time.Now(), ch, ch.refused(cause))
 		return
 	}
 	ch.circuit = nil

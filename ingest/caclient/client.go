@@ -220,8 +220,10 @@ func (c *Client) circuit(to server, r ca.Reply) *circuit {
 	if circ, ok := c.circuits[to]; ok {
 		return circ
 	}
+	circ := c.dial(to, r)
+	c.reclaim(circ)
 	c.boost(to.addr)
-	return c.dial(to, r)
+	return circ
 }
 
 // dial begins a circuit. mu is held.

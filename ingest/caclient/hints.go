@@ -63,11 +63,32 @@ func (c *Client) ask(ch *Channel) bool {
 		return false
 	}
 	delete(c.hints, ch.name)
+	c.await(ch, circ, now)
+	return true
+}
+
+// reclaim asks a server that is back, or new, for all names that were found
+// there last: one name has answered a search, the others need none. After a
+// power cut a site of 100,000 names on 500 servers so takes some 500 searches.
+// mu is held.
+func (c *Client) reclaim(circ *circuit) {
+	now := time.Now()
+	for _, cid := range c.schedule.Group(groupOf(circ.addr)) {
+		ch := c.channels[cid]
+		if ch == nil || ch.found != circ.addr || ch.priority != circ.priority || !circ.create(ch, ca.Reply{}) {
+			continue
+		}
+		c.schedule.Remove(cid)
+		c.await(ch, circ, now)
+	}
+}
+
+// await notes that a channel is claimed at its hint. mu is held.
+func (c *Client) await(ch *Channel, circ *circuit, now time.Time) {
 	c.metrics.hints.Inc()
-	ch.circuit, ch.found = circ, addr
+	ch.circuit, ch.found = circ, circ.addr
 	ch.enter(Asked)
 	c.asked = append(c.asked, asked{ch, circ, now.Add(hintPatience)})
-	return true
 }
 
 // giveUpHints searches the channels whose hints were not answered in time. A
@@ -91,14 +112,14 @@ func (c *Client) giveUpHints(now time.Time) {
 		if !a.circ.giveUp(ch.cid) {
 			continue
 		}
-		c.searchInstead(now, ch)
+		c.searchInstead(now, ch, 0)
 	}
 	c.wakeSearch()
 }
 
-// searchInstead searches a channel that is not, or not known to be, where it
-// was. mu is held.
-func (c *Client) searchInstead(now time.Time, ch *Channel) {
+// searchInstead searches, after a delay, a channel that is not, or not known to
+// be, where it was. mu is held.
+func (c *Client) searchInstead(now time.Time, ch *Channel, delay time.Duration) {
 	c.metrics.wrongHints.Inc()
 	ch.circuit = nil
 	ch.enter(Searched)
@@ -106,7 +127,7 @@ func (c *Client) searchInstead(now time.Time, ch *Channel) {
 	if ch.found.IsValid() {
 		group = groupOf(ch.found)
 	}
-	if err := c.schedule.Add(now, ch.cid, ch.name, group, 0); err != nil {
+	if err := c.schedule.Add(now, ch.cid, ch.name, group, delay); err != nil {
 		c.log.Error("a channel can never connect", "pv", ch.name, "err", err)
 	}
 }
@@ -152,12 +173,20 @@ func (c *circuit) foundAt(ch *Channel, info ca.Info) {
 	}
 }
 
-// refused forgets a hint that the server denied. client.mu is held.
-func (ch *Channel) refused(cause error) {
+// refused forgets a hint that the server denied, and tells when to search: at
+// once, but a server that hangs up again and again is not run after.
+// client.mu is held.
+func (ch *Channel) refused(cause error) (delay time.Duration) {
 	if errors.Is(cause, ca.ErrNoChannel) {
 		ch.found = netip.AddrPort{}
 		ch.client.learnt = true
+		return 0
 	}
+	first := ch.failures == 0
+	if delay = ch.again(false); first {
+		return 0
+	}
+	return delay
 }
 
 // spare keeps where a channel that closes was found, should it be opened
