@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -283,15 +284,27 @@ func (c *circuit) lose(cause error) {
 	if stopping {
 		return
 	}
-	for _, owner := range owners {
-		c.drop(owner.(*Channel), cause)
+	for i, owner := range owners {
+		c.drop(owner.(*Channel), cause, rest(i))
 	}
 	client.wakeSearch()
 }
 
+// heralds is how many names of a lost circuit, a datagram full, are searched
+// at once. The first that is found brings the others with it: see reclaim and
+// claim. These are searched late, in case they have gone elsewhere.
+const heralds = 25
+
+func rest(i int) time.Duration {
+	if i < heralds {
+		return 0
+	}
+	return 10*time.Second + rand.N(20*time.Second)
+}
+
 // drop takes a channel off the circuit, tells its handler, and searches it
-// again unless it is a sibling.
-func (c *circuit) drop(ch *Channel, cause error) {
+// again, later by some time, unless it is a sibling.
+func (c *circuit) drop(ch *Channel, cause error, later time.Duration) {
 	connected := ch.reported
 	ch.reported = false
 	if (connected || ch.sibling) && !ch.closed.Load() {
@@ -304,7 +317,7 @@ func (c *circuit) drop(ch *Channel, cause error) {
 		return
 	}
 	if ch.state == Asked {
-		c.client.searchInstead(time.Now(), ch, ch.refused(cause))
+		c.client.searchInstead(time.Now(), ch, ch.refused(cause)+later)
 		return
 	}
 	ch.circuit = nil
@@ -314,9 +327,9 @@ func (c *circuit) drop(ch *Channel, cause error) {
 		return
 	}
 	ch.enter(Searched)
-	delay := ch.again(connected)
+	delay := ch.again(connected) + later
 	if connected && c.client.back(c.addr) {
-		delay /= 4 // it is up already
+		delay = (delay - later) / 4 // it is up already
 	}
 	if err := c.client.schedule.Add(time.Now(), ch.cid, ch.name, groupOf(c.addr), delay); err != nil {
 		c.client.log.Error("a channel can never connect", "pv", ch.name, "err", err)

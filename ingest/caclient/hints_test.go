@@ -253,3 +253,51 @@ func TestAServerThatHangsUpIsNotRunAfter(t *testing.T) {
 		t.Errorf("%d circuits within %v", circuits, took)
 	}
 }
+
+// TestAServerThatCameBackOnAnotherPortIsFollowed by all of its names: an IOC
+// that shares its host gets a new port with each start.
+func TestAServerThatCameBackOnAnotherPortIsFollowed(t *testing.T) {
+	const names = 500
+	s := newServer(t, nil)
+	client := run(t, caclient.Options{}, s.addr())
+	r := newRecorder()
+	r.silent = true
+	for i := range names {
+		client.Open(fmt.Sprintf("A:%d", i), r)
+	}
+	answer := func(to *server) {
+		t.Helper()
+		for answered := map[uint32]bool{}; len(answered) < names; {
+			asked := take(t, s.searches, "search")
+			answered[asked.cid] = true
+			reply := ca.AppendSearchReply(nil, asked.cid, to.port(), ca.AddressOfSender)
+			if _, err := s.udp.WriteToUDP(reply, asked.from); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	claim := func(to *server) *conn {
+		t.Helper()
+		c := take(t, to.conns, "circuit")
+		c.send(greeting())
+		for i := range uint32(names) {
+			create := c.expect(ca.CmdCreateChan)
+			c.send(claimed(create.P1, i, ca.DBRDouble, 1))
+			take(t, r.connected, "connection")
+		}
+		return c
+	}
+	answer(s)
+	c := claim(s)
+	for len(s.searches) > 0 {
+		<-s.searches
+	}
+	moved := newServer(t, nil)
+	began := time.Now()
+	c.Close()
+	answer(moved)
+	claim(moved)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the names followed after %v", took)
+	}
+}

@@ -161,7 +161,7 @@ func (c *circuit) dispatch(e ca.Event, now time.Time) error {
 	case ca.EventEnded:
 		ch := e.Owner.(*Channel)
 		c.client.log.Debug("channel ended by its server", "pv", ch.name, "addr", c.addr, "err", e.Err)
-		c.drop(ch, e.Err)
+		c.drop(ch, e.Err, 0)
 		c.client.wakeSearch()
 	case ca.EventReply:
 		c.client.foundByTCP(e.Reply, c)

@@ -151,7 +151,13 @@ func (c *Client) claim(r ca.Reply, addr netip.AddrPort) {
 		return
 	}
 	c.metrics.replies.Inc()
-	circ := c.circuit(server{addr, ch.priority}, r)
+	to := server{addr, ch.priority}
+	if before := ch.found; before.IsValid() && before != addr && c.circuits[to] == nil {
+		// Its server has moved, most likely with all of its names: an IOC that
+		// shares its host gets another port with each start.
+		c.schedule.Boost(time.Now(), groupOf(before))
+	}
+	circ := c.circuit(to, r)
 	if circ.create(ch, r) {
 		ch.circuit = circ
 		ch.enter(Claimed)
