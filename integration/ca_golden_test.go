@@ -47,7 +47,7 @@ func goldenRecords() []simioc.Record {
 		{Name: "doubles", Type: ca.DBRDouble, Count: 6, Value: []float64{1.5, 2.5, -3.5}, Precision: 2, Units: "mm", Limits: simioc.Limits{HOPR: 9}},
 		{Name: "full", Type: ca.DBRFloat, Count: 3, Value: []float32{1.1, 2.5, -3.5}, Precision: 2},
 		{Name: "bytes", Type: ca.DBRChar, Count: 10, Value: []byte{65, 66, 200}},
-		{Name: "text", Type: ca.DBRChar, Count: 50, Value: []byte("a text longer than the forty bytes\t\"\xb0\" of")},
+		{Name: "text", Type: ca.DBRChar, Count: 50, Value: []byte("a text longer than the forty bytes\t\"\xb0\" of\x00")},
 		{Name: "strings", Type: ca.DBRString, Count: 4, Value: []string{"a", "b c"}},
 		{Name: "empty", Type: ca.DBRShort, Count: 4, Value: []int16{}},
 		{Name: "longs", Type: ca.DBRLong, Count: 5, Value: []int32{0, 1, -1, math.MaxInt32, math.MinInt32}},
