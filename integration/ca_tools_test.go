@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"go/ast"
+	"net"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -107,7 +109,7 @@ func TestCAToolsReadWriteAndTellWhatIsWrong(t *testing.T) {
 		{"monitor -m q sim:d", 2, "", "-m"},
 		{"monitor -t q sim:d", 2, "", "-t"},
 		{"search -w 1 --trace sim:d sim:none", 1, "~udp " + ioc.Addr(), "1 of 2 PVs not found"},
-		{"search -w 1 sim:d", 0, "~" + ioc.TCPAddr() + " after ", ""},
+		{"search -w 1 sim:d", 0, "~" + ioc.TCPAddr() + ", protocol 4.13, ", ""},
 		{"search -w x sim:d", 2, "", "-w"},
 	} {
 		out, problems, code := caTool(t, caEnvironment(ioc), strings.Fields(c.args)...)
@@ -122,17 +124,26 @@ func TestCASearchTracesWhatIsSentAndWhoAnswers(t *testing.T) {
 	ioc, _ := simulated(t, toolRecords()...)
 	out, _, _ := caTool(t, caEnvironment(ioc), "search", "--trace", "-w", "1", "sim:d", "sim:none")
 	for _, want := range []string{
-		"EPICS_CA_ADDR_LIST, " + ioc.Addr() + "\n", "2 names: sim:d sim:none\n", "1 names: sim:none\n",
-		": has sim:d, server " + ioc.TCPAddr() + ", protocol 4.13\n", "sim:none                       silent for 1.",
+		"search from UDP port ", "EPICS_CA_ADDR_LIST, " + ioc.Addr() + "\n", "asked for sim:d sim:none (", "asked for sim:none (",
+		" has sim:d: server " + ioc.TCPAddr() + ", protocol 4.13, ", "sim:none                       silent for 1.",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
+	dead := net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
+	env := []string{"EPICS_CA_ADDR_LIST=" + dead + " " + ioc.Addr(), "EPICS_CA_NAME_SERVERS=" + dead, "EPICS_CA_AUTO_ADDR_LIST=NO"}
+	out, _, _ = caTool(t, env, "search", "--trace", "-w", "1", "sim:d")
+	if !strings.Contains(out, dead+" cannot be reached: connection refused\n") || !strings.Contains(out, " has sim:d: server ") {
+		t.Errorf("with a dead address:\n%s", out)
+	}
+	if _, problems, code := caTool(t, []string{"EPICS_CA_AUTO_ADDR_LIST=NO"}, "search", "sim:d"); code != 1 || !strings.Contains(problems, "nobody to ask") {
+		t.Errorf("with no address: exit %d, %s", code, problems)
+	}
 	// The IOC answers searches over its circuits, too, as a name server does.
-	env := []string{"EPICS_CA_NAME_SERVERS=" + ioc.TCPAddr(), "EPICS_CA_AUTO_ADDR_LIST=NO"}
+	env = []string{"EPICS_CA_NAME_SERVERS=" + ioc.TCPAddr(), "EPICS_CA_AUTO_ADDR_LIST=NO"}
 	out, problems, code := caTool(t, env, "search", "--trace", "-w", "2", "sim:d")
-	if code != 0 || !strings.Contains(out, "name server: connected") || !strings.Contains(out, "has sim:d, server "+ioc.TCPAddr()) {
+	if code != 0 || !strings.Contains(out, "name server: connected") || !strings.Contains(out, " has sim:d: server "+ioc.TCPAddr()) {
 		t.Errorf("over a name server: exit %d\n%s%s", code, out, problems)
 	}
 }
