@@ -342,8 +342,12 @@ func FuzzScenario(f *testing.F) {
 	f.Add(text)
 	f.Add([]byte("iocs: [{records: [{name: a, type: long, value: [1, 2]}]}]\nsteps: [{at: 1s, put: {record: a, value: 5}}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		begin := time.Now()
 		if s, err := ReadScenario(data); err == nil {
 			s.Names()
+		}
+		if took := time.Since(begin); took > 2*time.Second {
+			t.Errorf("%d bytes took %v to read", len(data), took)
 		}
 	})
 }
