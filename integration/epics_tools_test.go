@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -20,10 +21,10 @@ iocs:
   - listen: 127.0.0.1:%d
     prefix: "T:"
     records:
-      - {name: d, type: double, value: 1.25, precision: 3, units: V, limits: {lopr: -10, hopr: 10, lolo: -9, low: -8, high: 8, hihi: 9}}
+      - {name: d, type: double, rtyp: ao, value: 1.25, precision: 3, units: V, limits: {lopr: -10, hopr: 10, lolo: -9, low: -8, high: 8, hihi: 9}}
       - {name: e, type: enum, labels: ["Off", "On", Fault], value: Fault, states: [NO_ALARM, MINOR, MAJOR]}
       - {name: w, type: long, count: 8, value: [1, 2, 3]}
-      - {name: large, type: double, count: 20000, rate: 0.1, generate: {kind: counter}}
+      - {name: large, type: double, count: 20000, value: []}
       - {name: text, type: char, count: 200, value: "a long string of more than forty bytes, which STRING cannot hold"}
       - {name: s, type: string, value: short text, aliases: [nick]}
       - {name: slow, type: double, value: 1, process: 1s}
@@ -37,6 +38,7 @@ iocs:
 func TestEpicsToolsAgainstSimIOC(t *testing.T) {
 	python := needEPICS(t)
 	t.Run("pyepics", func(t *testing.T) { readByPyepics(t, python, simulatedTools(t)) })
+	t.Run("real IOC", func(t *testing.T) { compareWithRealIOC(t, python, simulatedTools(t)) })
 	t.Run("caproto", func(t *testing.T) { readByCaproto(t, filepath.Dir(python), simulatedTools(t)) })
 }
 
@@ -69,20 +71,49 @@ func runTool(t *testing.T, env []string, program string, args ...string) (stdout
 	return out.String(), problems.String()
 }
 
-// readByPyepics compares what clients.py found with what a real IOC with these
-// records tells.
-func readByPyepics(t *testing.T, python string, env []string) {
+// pyepics gives what clients.py found.
+func pyepics(t *testing.T, python string, env []string) map[string]any {
+	t.Helper()
 	out, problems := runTool(t, env, python, filepath.Join("epics", "clients.py"), "T:")
 	var found map[string]any
 	if err := json.Unmarshal([]byte(out), &found); err != nil {
 		t.Fatalf("%v in %s%s", err, out, problems)
 	}
+	return found
+}
+
+// compareWithRealIOC lets pyepics do the same with pvlog's IOC and with a real
+// one of the same records.
+func compareWithRealIOC(t *testing.T, python string, env []string) {
+	port := strconv.Itoa(freePort(t))
+	realEnv := []string{"EPICS_CA_ADDR_LIST=127.0.0.1:" + port, "EPICS_CA_AUTO_ADDR_LIST=NO", "TZ=UTC"}
+	startProcess(t, "real IOC", python, []string{filepath.Join("epics", "ioc.py"), "-d", filepath.Join("epics", "tools.db")}, append(realEnv,
+		"EPICS_CAS_INTF_ADDR_LIST=127.0.0.1", "EPICS_CAS_SERVER_PORT="+port, "EPICS_CAS_AUTO_BEACON_ADDR_LIST=NO")).waitFor(t, "IOC Running", startTimeout)
+	want, found := pyepics(t, python, realEnv), pyepics(t, python, env)
+	// These tell the host, the time, and access security that the real IOC has not.
+	for _, call := range []string{"info", "type", "stamp", "monitor", "put slow", "put read-only"} {
+		delete(want, call)
+	}
+	for call, w := range want {
+		if !reflect.DeepEqual(found[call], w) {
+			t.Errorf("%s: pvlog's IOC gives %v, the real one %v", call, found[call], w)
+		}
+	}
+	if len(want) < 15 {
+		t.Errorf("only %d calls are compared", len(want))
+	}
+}
+
+// readByPyepics compares what clients.py found with what a real IOC with these
+// records tells.
+func readByPyepics(t *testing.T, python string, env []string) {
+	found := pyepics(t, python, env)
 	host := strings.TrimPrefix(env[0], "EPICS_CA_ADDR_LIST=127.0.0.1:")
 	for call, want := range map[string]string{
 		"get": `1.25`, "get string": `"1.250"`, "get enum": `2`, "get enum string": `"Fault"`,
 		"get array": `[1, 2, 3]`, "get 2 of array": `[1, 2]`, "get large": `[20000, 19999]`,
 		"get long string":   `"a long string of more than forty bytes, which STRING cannot hold"`,
-		"get string record": `"short text"`, "get field": `["V", "ai", "T:s"]`,
+		"get string record": `"short text"`, "get field": `["V", "ao", "T:s"]`,
 		"ctrlvars": `{"upper_disp_limit": 10, "lower_disp_limit": -10, "upper_alarm_limit": 9, "upper_warning_limit": 8,
 			"lower_warning_limit": -8, "lower_alarm_limit": -9, "upper_ctrl_limit": 10, "lower_ctrl_limit": -10, "precision": 3, "units": "V"}`,
 		"enum strings": `["Off", "On", "Fault"]`, "stamp": `[1582977600.5, 9, 2]`,

@@ -55,6 +55,8 @@ def monitor(name, n):
 
 def main():
     found = {}
+    caput("large", list(range(20000)))
+    caput("text", "a long string of more than forty bytes, which STRING cannot hold")
     found["get"] = caget("d")
     found["get string"] = caget("d", as_string=True)
     found["get enum"] = caget("e")
