@@ -51,17 +51,23 @@ func TestEpicsRow18AccessDeniedThenGranted(t *testing.T) {
 }
 
 // TestEpicsRow19PutToName is refused, with completion and without, and costs
-// nothing else.
+// nothing else; so is a value that the record cannot take. This IOC's rights
+// say that .NAME cannot be written, so nothing is sent for it.
 func TestEpicsRow19PutToName(t *testing.T) {
 	ioc := newMatrixIOC(t, nil)
 	client := newMatrixClient(t, caclient.Options{}, ioc.addr())
 	w, ch := client.watch(matrixPrefix + "double.NAME")
-	info := await(t, w.connected, "connection")
+	enum, enumChannel := client.watch(matrixPrefix + "enum")
+	if info := await(t, w.connected, "connection"); info.Writable || !info.Readable {
+		t.Errorf("got %+v", info)
+	}
+	await(t, enum.updates, "update")
 	for _, complete := range []bool{false, true} {
-		err := ch.PutValues(t.Context(), []string{"other"}, complete)
+		if err := ch.PutValues(t.Context(), []string{"other"}, complete); !errors.Is(err, ca.ErrReadOnly) {
+			t.Errorf("complete %v: got %v", complete, err)
+		}
 		var refused *caclient.StatusError
-		t.Logf("writable %v: %v", info.Writable, err)
-		if info.Writable && (!errors.As(err, &refused) || refused.Status != ca.StatusNoWriteAccess) || err == nil {
+		if err := enumChannel.PutValues(t.Context(), []string{"no such state"}, complete); !errors.As(err, &refused) || refused.Status != ca.StatusPutFail {
 			t.Errorf("complete %v: got %v", complete, err)
 		}
 	}
