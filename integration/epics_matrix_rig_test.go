@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,6 +30,7 @@ type matrixIOC struct {
 	port    int
 	env     []string // beside what keeps it to itself
 	args    []string // of epics/matrix_ioc.py, beside the database
+	inside  []string // a command that runs it elsewhere: in a network namespace
 	process *process
 }
 
@@ -47,8 +49,9 @@ func (m *matrixIOC) start() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.process = startProcess(m.t, "IOC", m.python,
-		append([]string{filepath.Join("epics", "matrix_ioc.py"), "-d", filepath.Join("epics", "matrix.db"), "--acf", security}, m.args...),
+	command := slices.Concat(m.inside, []string{m.python, filepath.Join("epics", "matrix_ioc.py"),
+		"-d", filepath.Join("epics", "matrix.db"), "--acf", security}, m.args)
+	m.process = startProcess(m.t, "IOC", command[0], command[1:],
 		append([]string{
 			"EPICS_CAS_INTF_ADDR_LIST=127.0.0.1",
 			"EPICS_CAS_SERVER_PORT=" + strconv.Itoa(m.port),

@@ -199,6 +199,10 @@ func (c *Client) searchByTCP(datagram []byte) {
 // minNameServer is the first minor version that is searched over TCP.
 const minNameServer = 12
 
+// redialEvery bounds how often a name server that is down is dialled. libca
+// waits EPICS_CA_CONN_TMO; but a channel that only it can find waits with it.
+const redialEvery = 5 * time.Second
+
 // dialNameServers keeps a circuit to each name server.
 func (c *Client) dialNameServers(now time.Time) {
 	c.mu.Lock()
@@ -212,6 +216,6 @@ func (c *Client) dialNameServers(now time.Time) {
 		circ.mu.Lock()
 		circ.permanent = true
 		circ.mu.Unlock()
-		c.redial[addr] = now.Add(c.options.ConnTimeout)
+		c.redial[addr] = now.Add(min(c.options.ConnTimeout, redialEvery))
 	}
 }
