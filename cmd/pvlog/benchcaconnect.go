@@ -24,6 +24,7 @@ type benchCaConnectCmd struct {
 	SearchRate float64       `default:"50" help:"Search datagrams per second to each destination."`
 	Down       time.Duration `default:"10s" help:"How long IOCs that restart are away."`
 	Limit      time.Duration `default:"5m" help:"Longest time of a phase."`
+	profiled
 }
 
 // connectRun is one run of the measurement.
@@ -63,7 +64,12 @@ func (c *benchCaConnectCmd) Run(ctx context.Context, log *slog.Logger) error {
 	return errors.Join(r.measure(), child.close())
 }
 
-func (r *connectRun) measure() error {
+func (r *connectRun) measure() (err error) {
+	end, err := r.begin()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
 	file, remove, err := temporaryAddresses()
 	if err != nil {
 		return err
@@ -72,13 +78,15 @@ func (r *connectRun) measure() error {
 	options := caclient.Options{AddrList: r.lists, AddressFile: file, SearchRate: r.SearchRate}
 	fmt.Printf("%d channels, %d destinations of searches\n", r.Channels, len(r.lists))
 	r.table = tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(r.table, "phase\tchannels\tseconds\tdatagrams\tper destination\tnames per reply\thints\tCPU s\t")
+	fmt.Fprintln(r.table, "phase\tchannels\tseconds\tdatagrams\tper destination\tnames per datagram\thints\tCPU s\t")
 	before := settled()
 	if err := r.connect("first start", options); err != nil {
 		return err
 	}
-	connected := used()
-	idle := settled()
+	connected, idle := used(), settled()
+	if err := r.heap(); err != nil {
+		return err
+	}
 	if r.child != nil {
 		if err := errors.Join(r.restart("one IOC restarts", 1), r.restart("all IOCs restart", r.IOCs)); err != nil {
 			return errors.Join(err, r.client.close())
@@ -150,12 +158,12 @@ func (r *connectRun) phase(name string, channels int, do func() error) error {
 	}
 	now := used()
 	datagrams, replies = count("search_datagrams_total")-datagrams, count("search_replies_total")-replies
-	perReply := 0.0
+	perDatagram := 0.0
 	if datagrams > 0 {
-		perReply = replies / (datagrams / float64(len(r.lists)))
+		perDatagram = replies / (datagrams / float64(len(r.lists)))
 	}
 	fmt.Fprintf(r.table, "%s\t%d\t%.2f\t%.0f\t%.1f\t%.1f\t%.0f\t%.2f\t\n", name, channels, now.at.Sub(begin.at).Seconds(),
-		datagrams, datagrams/float64(len(r.lists)), perReply, count("hints_total")-hints, (now.cpu - begin.cpu).Seconds())
+		datagrams, datagrams/float64(len(r.lists)), perDatagram, count("hints_total")-hints, (now.cpu - begin.cpu).Seconds())
 	return nil
 }
 

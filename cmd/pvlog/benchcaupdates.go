@@ -25,6 +25,7 @@ type benchCaUpdatesCmd struct {
 	Seconds  float64 `default:"2" help:"Time of each measurement."`
 	Rounds   int     `default:"5" help:"Rounds of raw, client and decode; the medians are shown."`
 	Rate     float64 `help:"Take them from a simulated IOC with records of this rate, instead of a server that only sends."`
+	profiled
 }
 
 // updatesRun is what one measurement found.
@@ -50,17 +51,28 @@ func (c *benchCaUpdatesCmd) Run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	var rows [3][]updatesRun
+	end, err := c.begin()
+	if err != nil {
+		return errors.Join(err, child.close())
+	}
+	rows, err := c.rounds(ctx, child.addrList[0], log)
+	if err = errors.Join(err, end(), child.close()); err != nil {
+		return err
+	}
+	return c.print(rows)
+}
+
+func (c *benchCaUpdatesCmd) rounds(ctx context.Context, addr string, log *slog.Logger) (rows [3][]updatesRun, err error) {
 	for range c.Rounds {
 		for i, measure := range []func(context.Context, string, *slog.Logger) (updatesRun, error){c.raw, c.handled, c.decoded} {
-			run, err := measure(ctx, child.addrList[0], log)
+			run, err := measure(ctx, addr, log)
 			if err != nil {
-				return errors.Join(err, child.close())
+				return rows, err
 			}
 			rows[i] = append(rows[i], run)
 		}
 	}
-	return errors.Join(c.print(rows), child.close())
+	return rows, nil
 }
 
 func (c *benchCaUpdatesCmd) server(ctx context.Context) (*benchChild, error) {
