@@ -56,7 +56,11 @@ func (c *benchCaConnectCmd) Run(ctx context.Context, log *slog.Logger) error {
 	if c.Broadcast {
 		listen = "0.0.0.0:0"
 	}
-	child, err := startChild(ctx, "serve", "--listen", listen, "--iocs", strconv.Itoa(c.IOCs), "--records", strconv.Itoa(c.Channels))
+	args := []string{"serve", "--listen", listen, "--iocs", strconv.Itoa(c.IOCs), "--records", strconv.Itoa(c.Channels)}
+	if c.Profile != "" {
+		args = append(args, "--profile", c.Profile+".servers")
+	}
+	child, err := startChild(ctx, args...)
 	if err != nil {
 		return err
 	}

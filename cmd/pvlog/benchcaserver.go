@@ -23,12 +23,18 @@ type benchCaServeCmd struct {
 	IOCs    int     `name:"iocs" default:"1"`
 	Records int     `default:"0"`
 	Rate    float64 `default:"0.001"`
+	profiled
 }
 
 // Run serves until the input ends. Lines are "stop FROM TO" and
 // "start FROM TO PORT", of IOCs counted from 0, TO not included, with beacons
 // sent to PORT on this host.
 func (c *benchCaServeCmd) Run(ctx context.Context, log *slog.Logger) error {
+	end, err := c.begin()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = end() }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f, err := newFleet(c.IOCs, c.Listen, "", nil, simioc.Load(c.Records, c.Rate), quiet(log))

@@ -9,7 +9,7 @@ import (
 
 // profiled is the flag of measurements whose process can be looked into.
 type profiled struct {
-	Profile string `type:"path" placeholder:"FILE" help:"Write a CPU profile of the client to FILE, and what it holds at the end of the first phase to FILE.heap, for go tool pprof."`
+	Profile string `type:"path" placeholder:"FILE" help:"Write a CPU profile of the client to FILE, and what it holds at the end of the first phase to FILE.heap, for go tool pprof; the servers of connect write FILE.servers."`
 }
 
 // begin starts the CPU profile; end writes it.
