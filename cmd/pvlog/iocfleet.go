@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -73,9 +74,11 @@ func fleetAddresses(listen string, n int) ([]string, error) {
 		return nil, fmt.Errorf("--listen %q: several IOCs need addresses of 127.0.0.0/8, or 0.0.0.0 to share its search port", listen)
 	}
 	if shared && port == "0" {
-		if port, err = freeSearchPort(); err != nil {
+		free, err := freeUDPPort()
+		if err != nil {
 			return nil, err
 		}
+		port = strconv.Itoa(free)
 	}
 	addrs := make([]string, n)
 	for i := range addrs {
@@ -87,16 +90,6 @@ func fleetAddresses(listen string, n int) ([]string, error) {
 		return nil, fmt.Errorf("--listen %q: there are no %d addresses from there on in 127.0.0.0/8", listen, n)
 	}
 	return addrs, nil
-}
-
-// freeSearchPort finds a port for IOCs that have to share one.
-func freeSearchPort() (string, error) {
-	conn, err := net.ListenUDP("udp4", nil)
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	_, port, _ := net.SplitHostPort(conn.LocalAddr().String())
-	return port, conn.Close()
 }
 
 // listen binds all sockets, so that the addresses are known and stay.

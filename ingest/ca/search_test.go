@@ -139,6 +139,35 @@ func TestSearchOfLiveNamesIsNotHeldUp(t *testing.T) {
 	}
 }
 
+// TestSearchOfASiteThatIsBackFloodsNobody: all of 100,000 names are answered
+// at once, after a power cut, and yet the datagrams keep the peak rate.
+func TestSearchOfASiteThatIsBackFloodsNobody(t *testing.T) {
+	s := NewSearchSchedule(SearchOptions{})
+	const n = 100_000
+	for cid := range uint32(n) {
+		if err := s.Add(start, cid, fmt.Sprintf("SITE:DEVICE:%06d", cid), 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	perSecond, all := map[int]int{}, 0
+	var last time.Time
+	simulate(t, s, start, 20*time.Second, func(now time.Time, names map[uint32]string) {
+		perSecond[int(now.Sub(start).Seconds())]++
+		all, last = all+1, now
+		for cid := range names {
+			s.Answered(cid)
+		}
+	})
+	for second, datagrams := range perSecond {
+		if limit := 500 + 64 + 1; datagrams > limit {
+			t.Errorf("%d datagrams in second %d", datagrams, second)
+		}
+	}
+	if s.Len() != 0 || all > n/25 || last.Sub(start) > 10*time.Second {
+		t.Errorf("%d names left, %d datagrams, the last after %v", s.Len(), all, last.Sub(start))
+	}
+}
+
 func TestSearchBoostsTheNamesOfAServerThatIsBack(t *testing.T) {
 	s := NewSearchSchedule(SearchOptions{})
 	for cid := range uint32(100) {
