@@ -41,6 +41,8 @@ func TestAliasFindsTheRecordAndItsRealName(t *testing.T) {
 	}
 }
 
+// Order, sizes and statuses are those of EPICS base 7 with an access security
+// file whose rule depends on a PV.
 func TestAccessRightsFollowAsFromARealIOC(t *testing.T) {
 	ioc := start(t, Options{Records: []Record{scalar("v", 1)}})
 	c := dial(t, ioc)
