@@ -106,6 +106,9 @@ const anomalyEvery = time.Second
 // mu is held.
 func (c *Client) anomaly(now time.Time, addr netip.AddrPort, own bool) {
 	if own {
+		for _, priority := range c.ranks {
+			delete(c.useless, server{addr, priority})
+		}
 		c.schedule.Boost(now, groupOf(addr))
 	}
 	if now.Sub(c.spread) > max(boostEvery, 2*c.schedule.Pass()) {

@@ -38,6 +38,7 @@ type circuit struct {
 	paused    time.Duration // spent in handlers: the circuit's clock stands still meanwhile
 	claimed   time.Time     // a claim was answered last
 	permanent bool          // to a name server
+	useful    bool          // a channel was connected
 	asked     bool          // for properties, of a channel that has some
 	told      bool          // they came
 	idle      time.Time     // without channels since; zero: it has some
@@ -265,6 +266,7 @@ func (c *circuit) lose(cause error) {
 	if client.circuits[c.server] == c {
 		delete(client.circuits, c.server)
 	}
+	client.judge(c)
 	c.mu.Lock()
 	owners, gets := c.core.Owners(), c.core.Gets()
 	c.judgeProperties()

@@ -82,6 +82,7 @@ type Client struct {
 	spread   time.Time // when all names were last tried for a beacon
 	beacons  *ca.BeaconTable
 	places   destinations
+	useless  map[server]useless           // servers whose last circuit connected no channel
 	renewals map[netip.AddrPort]time.Time // of circuits whose monitors stayed behind
 	unasked  map[netip.AddrPort]int       // circuits in a row that ended over a question for properties
 	redial   map[netip.AddrPort]time.Time // of name servers: not before
@@ -119,6 +120,7 @@ func New(o Options) *Client {
 		nextCID:  rand.Uint32(),
 		beacons:  ca.NewBeaconTable(time.Now()),
 		redial:   map[netip.AddrPort]time.Time{},
+		useless:  map[server]useless{},
 		unasked:  map[netip.AddrPort]int{},
 		renewals: map[netip.AddrPort]time.Time{},
 		hints:    map[string]netip.AddrPort{},
@@ -220,10 +222,7 @@ func (c *Client) circuit(to server, r ca.Reply) *circuit {
 	if circ, ok := c.circuits[to]; ok {
 		return circ
 	}
-	circ := c.dial(to, r)
-	c.reclaim(circ)
-	c.boost(to.addr)
-	return circ
+	return c.dial(to, r)
 }
 
 // dial begins a circuit. mu is held.

@@ -50,10 +50,10 @@ func (c *Client) recall() {
 // ask claims a channel where it was found last, if that is known. mu is held.
 func (c *Client) ask(ch *Channel) bool {
 	addr, ok := c.hints[ch.name]
-	if !ok || c.ctx == nil || c.stopped || !c.allowed(addr.Addr()) {
+	to := server{addr, ch.priority}
+	if !ok || c.ctx == nil || c.stopped || !c.allowed(addr.Addr()) || c.notBefore(to) > 0 {
 		return false
 	}
-	to := server{addr, ch.priority}
 	circ, ok := c.circuits[to]
 	if !ok {
 		circ = c.dial(to, ca.Reply{})
@@ -156,11 +156,16 @@ func (c *circuit) foundAt(ch *Channel, info ca.Info) {
 	c.client.mu.Lock()
 	defer c.client.mu.Unlock()
 	c.mu.Lock()
+	first := !c.useful
+	c.useful = true
 	c.claimed = time.Now()
 	if ch.properties {
 		c.sentQuestion(info)
 	}
 	c.mu.Unlock()
+	if first {
+		c.client.proved(c)
+	}
 	if ch.closed.Load() {
 		return
 	}

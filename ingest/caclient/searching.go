@@ -157,14 +157,23 @@ func (c *Client) claim(r ca.Reply, addr netip.AddrPort) {
 		// shares its host gets another port with each start.
 		c.schedule.Boost(time.Now(), groupOf(before))
 	}
+	if wait := c.notBefore(to); wait > 0 {
+		c.searchLater(ch, addr, wait)
+		return
+	}
 	circ := c.circuit(to, r)
 	if circ.create(ch, r) {
 		ch.circuit = circ
 		ch.enter(Claimed)
 		return
 	}
-	// The circuit ends at this moment.
-	if err := c.schedule.Add(time.Now(), ch.cid, ch.name, groupOf(addr), ch.again(false)); err != nil {
+	c.searchLater(ch, addr, ch.again(false)) // the circuit ends at this moment
+}
+
+// searchLater searches a channel again that a server answered for in vain. mu
+// is held.
+func (c *Client) searchLater(ch *Channel, addr netip.AddrPort, delay time.Duration) {
+	if err := c.schedule.Add(time.Now(), ch.cid, ch.name, groupOf(addr), delay); err != nil {
 		c.log.Error("a channel can never connect", "pv", ch.name, "err", err)
 	}
 }
