@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -151,4 +152,43 @@ func TestEpicsRow24And25NameServer(t *testing.T) {
 	if len(missing.connected) != 0 {
 		t.Error("a field that does not exist is connected")
 	}
+}
+
+// TestEpicsRow28DeadNamesForLong: the rate, the processor time and the memory
+// of a client that only searches, once it has settled. Nothing runs beside it.
+func TestEpicsRow28DeadNamesForLong(t *testing.T) {
+	if os.Getenv("PVLOG_TEST_LONG") != "1" {
+		t.Skip("takes two minutes of an idle machine: set PVLOG_TEST_LONG=1")
+	}
+	ioc := newMatrixIOC(t, nil)
+	client := newMatrixClient(t, caclient.Options{}, ioc.addr())
+	for i := range 10_000 {
+		client.Open(matrixPrefix+"dead"+strconv.Itoa(i), (*watcher)(nil)) // is never called
+	}
+	<-time.After(90 * time.Second)
+	const span = 30 * time.Second
+	heap, used, sent := heapInUse(), processorTime(t), client.counted("search_datagrams_total")
+	<-time.After(span)
+	used, sent = processorTime(t)-used, client.counted("search_datagrams_total")-sent
+	t.Logf("%v datagrams and %v of processor time in %v, %d bytes more", sent, used, span, heapInUse()-heap)
+	if sent > 25*span.Seconds() {
+		t.Errorf("%v datagrams in %v", sent, span)
+	}
+	limit := span * 2 / 100
+	if raceEnabled {
+		limit *= 10
+	}
+	if used > limit {
+		t.Errorf("%v of processor time in %v", used, span)
+	}
+	if grown := heapInUse() - heap; grown > 4<<20 {
+		t.Errorf("%d bytes more", grown)
+	}
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse)
 }
