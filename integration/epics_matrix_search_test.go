@@ -97,7 +97,8 @@ func TestEpicsRow03AndRow28DeadNames(t *testing.T) {
 	}
 }
 
-// TestEpicsRow22TheSameNameOnTwoIOCs: one connection, one warning.
+// TestEpicsRow22TheSameNameOnTwoIOCs: one connection, one warning, and the
+// other one is there when the first has gone.
 func TestEpicsRow22TheSameNameOnTwoIOCs(t *testing.T) {
 	first, second := newMatrixIOC(t, nil), newMatrixIOC(t, nil)
 	client := newMatrixClient(t, caclient.Options{}, first.addr(), second.addr())
@@ -108,6 +109,15 @@ func TestEpicsRow22TheSameNameOnTwoIOCs(t *testing.T) {
 	b, _ := second.served()
 	if a+b != 1 || len(w.connected) != 1 || client.counted("duplicate_pvs_total") != 1 {
 		t.Errorf("%d and %d clients, %d connections, %v warnings", a, b, len(w.connected), client.counted("duplicate_pvs_total"))
+	}
+	at := await(t, w.connected, "connection").Addr
+	if at == second.addr() {
+		first, second = second, first
+	}
+	first.crash()
+	await(t, w.lost, "end of the first IOC")
+	if info := await(t, w.connected, "connection"); info.Addr != second.addr() {
+		t.Errorf("connected to %s, then to %s", at, info.Addr)
 	}
 }
 
@@ -127,6 +137,14 @@ func TestEpicsRow23TwoIOCsOnOneHost(t *testing.T) {
 	await(t, b.updates, "update")
 	if one.Addr == two.Addr {
 		t.Errorf("both are at %s", one.Addr)
+	}
+	second.crash()
+	await(t, b.lost, "end of the second IOC")
+	second.start()
+	again := await(t, b.connected, "connection")
+	t.Logf("at %s, %s and then %s", one.Addr, two.Addr, again.Addr)
+	if len(a.lost) != 0 {
+		t.Error("the first one was lost as well")
 	}
 }
 
