@@ -6,6 +6,7 @@ BIN      := bin/pvlog
 BUF      := github.com/bufbuild/buf/cmd/buf@v1.75.0
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
 FUZZTIME ?= 10s
+FUZZDIR  ?= .
 COUNT    ?= 6
 
 .PHONY: all build test race lint fmt fuzz generate bench demo epics test-epics clean
@@ -28,9 +29,9 @@ lint:
 fmt:
 	gofmt -w $$(git ls-files '*.go')
 
-# Every fuzz target for FUZZTIME.
+# Every fuzz target below FUZZDIR for FUZZTIME.
 fuzz:
-	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' $(FUZZDIR) | xargs -n1 dirname | sort -u); do \
 	  for target in $$(grep -h '^func Fuzz' $$dir/*_test.go | sed 's/func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
 	    echo "== $$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$dir; done; done
 

@@ -66,6 +66,7 @@ type Channel struct {
 	info       caclient.Info
 	subscribed bool
 	discovery  *discovery // while connected and the type is not registered
+	refresh    *discovery // properties that the registry is to be told of
 	hangups    int        // connections that broke while metadata was asked for
 	asked      time.Time  // when it subscribed
 	patience   time.Duration
@@ -76,14 +77,15 @@ type Channel struct {
 	lastEvent atomic.Int64 // Unix nanoseconds, 0: none since the last loss
 
 	// guarded by sampling, which is held while a sample waits for the log
-	sampling  sync.Mutex
-	waveform  bool
-	first     bool // no sample since the connect
-	warned    bool // a transient error since the connect has been logged
-	markers   markers
-	scanned   scanned
-	straggler *straggler // nil until an update was held
-	queued    bool       // stands in the engine's stragglers
+	sampling   sync.Mutex
+	waveform   bool
+	first      bool // no sample since the connect
+	warned     bool // a transient error since the connect has been logged
+	markers    markers
+	properties properties
+	scanned    scanned
+	straggler  *straggler // nil until an update was held
+	queued     bool       // stands in the engine's stragglers
 }
 
 func newChannel(e *Engine, info *schema.TypeInfo, h *history) *Channel {
@@ -110,7 +112,7 @@ func (c *Channel) configure(info *schema.TypeInfo) {
 	subscribe := c.claimSubscription()
 	c.mu.Unlock()
 	if subscribe != nil {
-		subscribe.Subscribe(c.engine.opt.Mask)
+		c.subscribe(subscribe)
 	}
 }
 
@@ -162,7 +164,7 @@ func (c *Channel) Connected(ch *caclient.Channel, info caclient.Info) {
 	c.engine.log.Debug("channel connected", slog.String("pv", string(c.pv)), slog.String("addr", info.Addr))
 	switch {
 	case subscribe != nil:
-		subscribe.Subscribe(c.engine.opt.Mask)
+		c.subscribe(subscribe)
 	case d != nil:
 		c.engine.discoveries.begin(d, ch, info, now, bare)
 	}

@@ -141,7 +141,11 @@ func (q *discoveries) report(ctx context.Context, batch []*discovery) {
 	if ctx.Err() != nil {
 		return
 	}
-	e.metrics.discovered.Add(float64(len(found)))
+	for _, d := range wanted {
+		if !d.refresh {
+			e.metrics.discovered.Inc()
+		}
+	}
 	if err != nil {
 		e.log.Warn("the registry did not take first connections; trying again",
 			slog.Int("pvs", len(found)), slog.Duration("after", discoveryWait), slog.Any("err", err))
@@ -151,6 +155,9 @@ func (q *discoveries) report(ctx context.Context, batch []*discovery) {
 		if err != nil {
 			d.channel.history.transientErrors.Add(1)
 			e.metrics.transientErrors.Inc()
+		} else if d.refresh {
+			d.channel.refreshed(d)
+			continue
 		}
 		q.await(d, now)
 	}

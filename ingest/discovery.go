@@ -23,6 +23,7 @@ const hangupsMax = 2
 // to one connection: when that ends or the type is registered, it is forgotten.
 type discovery struct {
 	channel *Channel // set by newDiscovery
+	refresh bool     // of a PV whose type is registered: its properties alone
 
 	// guarded by discoveries.mu
 	listed bool // stands among those to be reported
@@ -48,7 +49,7 @@ func (d *discovery) current() (Discovery, bool) {
 	c := d.channel
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return d.found, c.discovery == d && !c.closed.Load()
+	return d.found, (c.discovery == d || c.refresh == d) && !c.closed.Load()
 }
 
 // begin asks the IOC for units, limits and record type with one value, or
@@ -64,6 +65,9 @@ func (q *discoveries) begin(d *discovery, ch *caclient.Channel, info caclient.In
 	c.mu.Unlock()
 	q.await(d, now)
 	ch.GetAsync(info.Native.Ctrl(), 1, func(u caclient.Update, err error) {
+		if err == nil {
+			c.discovered(u)
+		}
 		q.answer(d, err, func() { d.found.describe(u) })
 	})
 	ch.GetAsync(ca.DBRClassName, 1, func(u caclient.Update, err error) {
@@ -102,6 +106,10 @@ func (f *Discovery) describe(u caclient.Update) {
 	if err != nil {
 		return // metadata is optional
 	}
+	f.takeMetadata(m)
+}
+
+func (f *Discovery) takeMetadata(m ca.Metadata) {
 	f.Units, f.Precision, f.Limits = m.Units, m.Precision, m.Limits
 	for i, label := range m.EnumStrings {
 		f.set("ENUM_"+strconv.Itoa(i), label)
@@ -127,5 +135,14 @@ func (f *Discovery) classify(u caclient.Update) {
 	}
 	if len(name) > 0 && utf8.Valid(name) {
 		f.set("RTYP", string(name))
+	}
+}
+
+// refreshed notes that the registry has taken a PV's properties.
+func (c *Channel) refreshed(d *discovery) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refresh == d {
+		c.refresh = nil
 	}
 }

@@ -100,12 +100,26 @@ func (s logged) marks(t testing.TB) string {
 	t.Helper()
 	var names, values []string
 	for _, f := range s.decode(t).Fields {
-		names, values = append(names, f.Name), append(values, f.Val)
+		if !slices.Contains(propertyNames[:], f.Name) && !strings.HasPrefix(f.Name, "ENUM_") {
+			names, values = append(names, f.Name), append(values, f.Val)
+		}
 	}
 	if len(names) > 0 && !slices.Equal(names, []string{"cnxlostepsecs", "cnxregainedepsecs", "startup"}) {
 		t.Errorf("field values %v", names)
 	}
 	return strings.Join(values, "/")
+}
+
+// fields are a sample's field values that are no markers, "EGU=mm PREC=3".
+func (s logged) fields(t testing.TB) string {
+	t.Helper()
+	var list []string
+	for _, f := range s.decode(t).Fields {
+		if !strings.HasPrefix(f.Name, "cnx") && f.Name != "startup" {
+			list = append(list, f.Name+"="+f.Val)
+		}
+	}
+	return strings.Join(list, " ")
 }
 
 // newTestEngine is an engine that is not running, with a log in memory.

@@ -10,6 +10,7 @@ type metrics struct {
 	overflowWaits, overflowDrops prometheus.Counter
 	transientErrors, disconnects prometheus.Counter
 	discovered, followErrors     prometheus.Counter
+	propertyChanges              prometheus.Counter
 }
 
 // newMetrics registers the counters and the gauges that are read from e.
@@ -28,6 +29,7 @@ func newMetrics(reg prometheus.Registerer, e *Engine) (*metrics, error) {
 		transientErrors: counter("transient_errors_total", "Updates without a value, failed gets and registrations."),
 		disconnects:     counter("disconnects_total", "Channels that lost their connection."),
 		discovered:      counter("discoveries_total", "First connections handed to the registry."),
+		propertyChanges: counter("property_changes_total", "Times that an IOC told units, limits or labels that were new."),
 		followErrors:    counter("follow_errors_total", "Times that following the registry failed and began again."),
 	}
 	if reg == nil {

@@ -50,6 +50,10 @@ type Options struct {
 	// Mask selects the events that IOCs send: 1 VALUE, 2 LOG, 4 ALARM. 0: 6.
 	Mask uint16
 
+	// NoProperties asks IOCs for no events of units, limits and labels; they
+	// are read once then, when a PV connects for the first time.
+	NoProperties bool
+
 	// Drain is how long the end of Run waits for samples that the log has no
 	// room for yet, before they are counted as dropped. 0: 5 s.
 	Drain time.Duration
@@ -82,7 +86,7 @@ func (o Options) withDefaults() Options {
 }
 
 // Discovery is what a PV's first connection told: the content of the registry
-// event PVStarted.
+// event PVStarted. Without Host it tells the properties of a PV that is known.
 type Discovery struct {
 	PV        schema.PVName
 	Type      schema.DBRType     // waveform if the channel's element count is not 1

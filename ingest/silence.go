@@ -50,5 +50,5 @@ func (c *Channel) askAgain(now time.Time) {
 	c.engine.metrics.transientErrors.Inc()
 	c.engine.log.Warn("no update", slog.String("pv", string(c.pv)), slog.Duration("waited", waited), slog.Any("err", errSilent))
 	link.Unsubscribe()
-	link.Subscribe(c.engine.opt.Mask)
+	c.subscribe(link)
 }

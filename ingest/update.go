@@ -46,6 +46,7 @@ func (c *Channel) Update(_ *caclient.Channel, u caclient.Update) {
 		c.transient(fmt.Errorf("decode update: %w", err))
 		return
 	}
+	c.paused(u)
 	s := c.sample(stamp, u.Received)
 	s.Event = event
 	first := c.first
@@ -119,6 +120,9 @@ func (c *Channel) append(s schema.RawSample, at schema.Time) []byte {
 	if marked {
 		s.Event = c.markers.appendTo(s.Event)
 	}
+	if later {
+		s.Event = c.properties.ride(s.Event)
+	}
 	began := time.Since(epoch)
 	err := c.engine.opt.Append(c.ctx, c.pv, s)
 	if time.Since(epoch)-began >= overflowWait {
@@ -139,6 +143,7 @@ func (c *Channel) append(s schema.RawSample, at schema.Time) []byte {
 		c.markers.took()
 	}
 	if later {
+		c.properties.rode()
 		c.history.seen = newest{at: at, has: true}
 	}
 	return s.Event

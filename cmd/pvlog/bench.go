@@ -13,6 +13,7 @@ import (
 // benchCmd measures this machine.
 type benchCmd struct {
 	Log benchLogCmd `cmd:"" help:"What bare JetStream costs per message: publish, consume, both at once."`
+	Ca  benchCaCmd  `cmd:"" help:"What the Channel Access client costs, against simulated IOCs in a process of their own."`
 }
 
 type benchLogCmd struct {

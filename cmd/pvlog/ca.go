@@ -9,7 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"pvlog/cmd/pvlog/appliance"
+	"pvlog/ingest/ca"
 	"pvlog/ingest/caclient"
 )
 
@@ -28,6 +31,23 @@ type caWait struct {
 	Wait float64 `short:"w" env:"EPICS_CLI_TIMEOUT" default:"1" placeholder:"SECONDS" help:"Time to connect, and again to be answered; 0 has no limit."`
 }
 
+// caLink is how the tools connect.
+type caLink struct {
+	caWait
+	Priority uint    `short:"p" default:"0" placeholder:"N" help:"Priority of the circuit, 0 to 99, which is also taken for more."`
+	Version  caAbout `short:"V" help:"Print the versions of pvlog and of the protocol."`
+}
+
+// caAbout is -V, which needs no PV.
+type caAbout bool
+
+// BeforeReset prints before arguments are missed.
+func (caAbout) BeforeReset(app *kong.Kong) error {
+	fmt.Fprintf(app.Stdout, "\npvlog %s, CA Protocol version 4.%d\n", appliance.Version(), ca.MinorVersion)
+	app.Exit(0)
+	return nil
+}
+
 // forever stands for no limit.
 const forever = 10 * 365 * 24 * time.Hour
 
@@ -42,9 +62,10 @@ func (w caWait) limit() (time.Duration, error) {
 }
 
 // withCA runs a client, configured by the EPICS_CA_ variables, as long as use.
-func withCA(ctx context.Context, log *slog.Logger, wait time.Duration, use func(*caclient.Client) error) error {
+func (l caLink) withCA(ctx context.Context, log *slog.Logger, wait time.Duration, use func(*caclient.Client) error) error {
 	log = caLogger(ctx, log)
 	options := caOptions(log)
+	options.Priority = uint8(min(l.Priority, ca.MaxPriority))
 	options.GetTimeout, options.Logger = wait, log
 	client := caclient.New(options)
 	running, stop := context.WithCancel(ctx)
@@ -112,8 +133,27 @@ func connectPVs(ctx context.Context, client *caclient.Client, names []string, wa
 	return pvs
 }
 
-// caFailures is the error of a command that could not serve all PVs; each of
-// them has its line in the output.
+// complain words on standard error, as caget does, that PVs did not connect,
+// and gives their number.
+func complain(pvs []*caPV) (missing int) {
+	for _, p := range pvs {
+		if _, ok := p.channel.Info(); !ok {
+			missing++
+		}
+	}
+	switch {
+	case missing == 0:
+		return 0
+	case len(pvs) == 1:
+		fmt.Fprintf(os.Stderr, "Channel connect timed out: '%s' not found.\n", pvs[0].name)
+	default:
+		fmt.Fprintln(os.Stderr, "Channel connect timed out: some PV(s) not found.")
+	}
+	fmt.Fprintln(os.Stderr, "`pvlog ca search --trace` tells who was asked.")
+	return missing
+}
+
+// caFailures is the error of a command that could not serve all PVs.
 func caFailures(failed, all int, what string) error {
 	if failed == 0 {
 		return nil

@@ -19,7 +19,7 @@ func (f caFormat) details(a caAnswer) string {
 	row("Native data type", "%s", dbfName(a.info.Native))
 	row("Request type", "%v", r.data)
 	if r.data == ca.DBRClassName {
-		row("Class Name", "%s", strings.Join(f.elements(r), f.Separator))
+		row("Class Name", "%s", strings.Join(f.elements(r.first(1)), ""))
 		return b.String()
 	}
 	var meta ca.Metadata
@@ -36,8 +36,8 @@ func (f caFormat) details(a caAnswer) string {
 	}
 	values := f.elements(r)
 	row("Element count", "%d", len(values))
-	if f.CharText && r.data.Native() == ca.DBRChar && (r.array || f.Count > 0) {
-		values = []string{f.text(r)}
+	if f.CharText && r.data.Native() == ca.DBRChar && f.counted(r) {
+		values = []string{r.text()}
 	}
 	row("Value", "%s", strings.Join(values, f.Separator))
 	if r.data.Class() == ca.Plain {
@@ -53,7 +53,7 @@ func (f caFormat) details(a caAnswer) string {
 		acknowledgement(row, r.payload)
 	}
 	if r.data.Class() == ca.GR || r.data.Class() == ca.CTRL {
-		properties(&b, row, r.data, meta)
+		properties(&b, row, r.data, meta, r.payload)
 	}
 	return b.String()
 }
@@ -75,18 +75,18 @@ var limitRows = []struct{ title, field string }{
 	{"Hi warn limit", "HIGH"}, {"Hi alarm limit", "HIHI"}, {"Lo ctrl limit", "DRVL"}, {"Hi ctrl limit", "DRVH"},
 }
 
-func properties(b *strings.Builder, row rowFunc, d ca.DBR, meta ca.Metadata) {
+func properties(b *strings.Builder, row rowFunc, d ca.DBR, meta ca.Metadata, payload []byte) {
 	switch d.Native() {
 	case ca.DBRString:
 		return
 	case ca.DBREnum:
 		row("Enums", "(%2d)", len(meta.EnumStrings))
 		for i, label := range meta.EnumStrings {
-			fmt.Fprintf(b, "%22s[%2d] %s\n", "", i, escaped(label))
+			fmt.Fprintf(b, "%22s[%2d] %s\n", "", i, shown(label))
 		}
 		return
 	}
-	row("Units", "%s", meta.Units)
+	row("Units", "%s", shown(rawUnits(d, payload)))
 	float := d.Native() == ca.DBRFloat || d.Native() == ca.DBRDouble
 	if float {
 		row("Precision", "%d", meta.Precision)
@@ -96,7 +96,7 @@ func properties(b *strings.Builder, row rowFunc, d ca.DBR, meta ca.Metadata) {
 		switch {
 		case !ok:
 		case float:
-			row(l.title, "%s", caFormat{E: -1, F: -1, G: -1}.float(caReading{precision: -1}, v))
+			row(l.title, "%s", cFloat(v, 'g', 6))
 		case d.Native() == ca.DBRChar:
 			row(l.title, "%8d", int8(uint8(v)))
 		default:

@@ -16,12 +16,13 @@ import (
 )
 
 type caGetCmd struct {
-	caWait
+	caLink
 	caFormat
 	Wide  bool     `short:"a" xor:"form" help:"Name, time stamp, value, alarm status and severity."`
 	Terse bool     `short:"t" xor:"form" help:"Only the value."`
 	Type  string   `short:"d" xor:"form" placeholder:"TYPE" help:"As a DBR type, by name (DBR_CTRL_DOUBLE, TIME_LONG) or number, with all it tells."`
-	Ctrl  bool     `short:"c" xor:"form" help:"With units, precision, limits or labels: the CTRL type of the PV's own."`
+	Ctrl  bool     `xor:"form" help:"With units, precision, limits or labels: the CTRL type of the PV's own."`
+	Now   bool     `short:"c" name:"current-length" help:"Arrays have their current length; else zeros fill them to their capacity. (caget -c asks this way.)"`
 	PVs   []string `arg:"" name:"pv" help:"PV names."`
 }
 
@@ -34,11 +35,16 @@ func (c *caGetCmd) Run(ctx context.Context, log *slog.Logger) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if _, err := c.request(ca.DBRDouble); err != nil {
-		return exitError{exitUsage, err}
+	if c.Type != "" {
+		if _, err := parseDBR(c.Type); err != nil {
+			return exitError{exitUsage, err}
+		}
 	}
-	return withCA(ctx, log, wait, func(client *caclient.Client) error {
+	return c.withCA(ctx, log, wait, func(client *caclient.Client) error {
 		pvs := connectPVs(ctx, client, c.PVs, wait)
+		if complain(pvs) == len(pvs) {
+			return caFailures(len(pvs), len(pvs), "read")
+		}
 		failed, err := c.print(os.Stdout, readPVs(ctx, pvs, wait, c.request))
 		if err != nil {
 			return err
@@ -47,22 +53,33 @@ func (c *caGetCmd) Run(ctx context.Context, log *slog.Logger) error {
 	})
 }
 
-// request is the type that a PV of a native type is asked for.
-func (c *caGetCmd) request(native ca.DBR) (ca.DBR, error) {
+// request is the type that a PV is asked for, and how many elements.
+func (c *caGetCmd) request(info caclient.Info) (t ca.DBR, count uint32, err error) {
+	count = info.Count
+	switch {
+	case c.Count > 0:
+		count = min(c.Count, info.Count)
+	case c.Now:
+		count = 0
+	}
 	switch {
 	case c.Ctrl:
-		return native.Ctrl(), nil
+		return info.Native.Ctrl(), count, nil
 	case c.Type != "":
-		return parseDBR(c.Type)
+		t, err = parseDBR(c.Type)
+		return t, count, err
 	}
-	return c.timeType(native), nil
+	return c.timeType(info.Native), count, nil
 }
 
 // timeType is the TIME type with which values print themselves: the IOC knows
 // labels and precision.
 func (f caFormat) timeType(native ca.DBR) ca.DBR {
 	float := native == ca.DBRFloat || native == ca.DBRDouble
-	if native == ca.DBREnum && !f.EnumNumber || float && f.AsString {
+	switch {
+	case native == ca.DBREnum && f.EnumNumber:
+		return ca.DBRTimeShort
+	case native == ca.DBREnum || float && f.AsString:
 		return ca.DBRTimeString
 	}
 	return native.Time()
@@ -90,10 +107,8 @@ type caAnswer struct {
 	err    error
 }
 
-// readPVs asks for a value of every PV that is connected, all at once. The
-// current length of arrays is asked for: what an IOC fills up to a longer one
-// are zeros that nobody measured.
-func readPVs(ctx context.Context, pvs []*caPV, wait time.Duration, request func(ca.DBR) (ca.DBR, error)) []caAnswer {
+// readPVs asks for a value of every PV that is connected, all at once.
+func readPVs(ctx context.Context, pvs []*caPV, wait time.Duration, request func(caclient.Info) (ca.DBR, uint32, error)) []caAnswer {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	answers := make([]caAnswer, len(pvs))
@@ -108,13 +123,13 @@ func readPVs(ctx context.Context, pvs []*caPV, wait time.Duration, request func(
 			continue
 		}
 		a.info = info
-		t, err := request(info.Native)
+		t, count, err := request(info)
 		if err != nil {
 			a.err = err
 			coming[i] <- a
 			continue
 		}
-		p.channel.GetAsync(t, 0, func(u caclient.Update, err error) {
+		p.channel.GetAsync(t, count, func(u caclient.Update, err error) {
 			u.Payload = bytes.Clone(u.Payload)
 			a.update, a.err = u, err
 			coming[i] <- a
@@ -138,7 +153,7 @@ func readPVs(ctx context.Context, pvs []*caPV, wait time.Duration, request func(
 func (a caAnswer) reading() caReading {
 	return caReading{
 		name: a.name, data: a.update.Type, count: a.update.Count, payload: a.update.Payload,
-		array: a.info.Count != 1, precision: -1,
+		precision: -1,
 	}
 }
 
@@ -157,23 +172,27 @@ func (c *caGetCmd) print(w io.Writer, answers []caAnswer) (failed int, err error
 
 // line is what is printed for one PV.
 func (c *caGetCmd) line(a caAnswer) string {
-	detailed := c.Ctrl || c.Type != ""
-	switch {
-	case a.err != nil && detailed:
-		return a.name + "\n    " + caTrouble(a.err) + "\n"
-	case a.err != nil && c.Terse:
-		return caTrouble(a.err) + "\n"
-	case a.err != nil:
-		return c.label(a.name, false) + caTrouble(a.err) + "\n"
-	case detailed:
-		return c.details(a)
-	}
 	r := a.reading()
 	switch {
-	case c.Terse:
-		return c.value(r) + "\n"
+	case c.Ctrl || c.Type != "":
+		if a.err != nil {
+			return a.name + "\n    " + plainTrouble(a.err) + "\n"
+		}
+		return c.details(a)
 	case c.Wide:
+		if a.err != nil {
+			return c.label(a.name, 0) + c.stampedTrouble(a.err, time.Now()) + "\n"
+		}
 		return c.wide(r, c.stamp(r.time())) + "\n"
 	}
-	return c.label(r.name, r.array) + c.value(r) + "\n"
+	text := ""
+	if a.err != nil {
+		text = plainTrouble(a.err)
+	} else {
+		text = c.value(r)
+	}
+	if c.Terse {
+		return text + "\n"
+	}
+	return c.label(a.name, r.count) + text + "\n"
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 )
 
 type caMonitorCmd struct {
-	caWait
+	caLink
 	caFormat
 	Mask   string   `short:"m" default:"va" placeholder:"MASK" help:"What is told: v value, a alarm, l log (archive), p property."`
 	Stamps string   `short:"t" default:"s" placeholder:"KEY" help:"Time stamps: s of the server, c of the client, n none; r since the start, i since the last update, I since the PV's last one."`
@@ -40,7 +39,7 @@ func (c *caMonitorCmd) Run(ctx context.Context, log *slog.Logger) error {
 	if m.stamps, err = parseStamps(c.Stamps, time.Now()); err != nil {
 		return exitError{exitUsage, err}
 	}
-	return withCA(ctx, log, max(wait, 10*time.Second), func(client *caclient.Client) error {
+	return c.withCA(ctx, log, max(wait, 10*time.Second), func(client *caclient.Client) error {
 		return m.run(ctx, client, c.PVs, wait)
 	})
 }
@@ -119,8 +118,9 @@ type monitoredPV struct {
 	name    string
 
 	// guarded by the monitor's mu
-	once      bool // it was connected
-	array     bool
+	once      bool   // it was connected
+	capacity  uint32 // of its channel
+	count     uint32 // of its last update
 	labels    []string
 	precision int
 }
@@ -130,9 +130,9 @@ type monitoredPV struct {
 func (p *monitoredPV) Connected(ch *caclient.Channel, info caclient.Info) {
 	f := p.monitor.format
 	p.monitor.mu.Lock()
-	p.once, p.array = true, info.Count != 1
+	p.once, p.capacity, p.count = true, info.Count, info.Count
 	p.monitor.mu.Unlock()
-	if f.timeType(info.Native) == info.Native.Time() {
+	if info.Native == ca.DBRString || f.timeType(info.Native) != ca.DBRTimeString {
 		ch.Subscribe(p.monitor.mask)
 		return
 	}
@@ -160,28 +160,31 @@ func (p *monitoredPV) learn(native ca.DBR, meta ca.Metadata) {
 
 // Disconnected prints the loss.
 func (p *monitoredPV) Disconnected(*caclient.Channel, error) {
-	p.trouble("*** disconnected", time.Now())
+	p.trouble(ca.ErrNotConnected, time.Now())
 }
 
 // Update prints the value.
 func (p *monitoredPV) Update(_ *caclient.Channel, u caclient.Update) {
 	if u.Status != ca.StatusNormal {
-		p.trouble(caTrouble(&caclient.StatusError{Status: u.Status}), u.Received)
+		p.trouble(&caclient.StatusError{Status: u.Status}, u.Received)
 		return
 	}
 	m := p.monitor
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := caReading{name: p.name, data: u.Type, count: u.Count, payload: u.Payload,
-		array: u.Count > 1 || p.array && u.Count == 0, labels: p.labels, precision: p.precision}
+	r := caReading{name: p.name, data: u.Type, count: u.Count, payload: u.Payload, monitored: true, labels: p.labels, precision: p.precision}
+	if n := min(m.format.Count, p.capacity); n > 0 {
+		r = r.first(n).padded(n)
+	}
+	p.count = r.count
 	m.print(m.format.wide(r, m.stamps.text(m.format, p.name, r.time(), schema.TimeOf(u.Received))))
 }
 
-func (p *monitoredPV) trouble(what string, at time.Time) {
+func (p *monitoredPV) trouble(err error, at time.Time) {
 	m := p.monitor
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.print(m.format.label(p.name, false) + m.format.stamp(schema.TimeOf(at)) + " " + what)
+	m.print(m.format.label(p.name, p.count) + m.format.stampedTrouble(err, at))
 }
 
 func (p *monitoredPV) reportMissing() {
@@ -189,80 +192,6 @@ func (p *monitoredPV) reportMissing() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !p.once {
-		m.print(m.format.label(p.name, false) + caTrouble(errNotFound))
+		m.print(m.format.label(p.name, 0) + notFound)
 	}
-}
-
-// caStamps prints the time stamps that camonitor's -t asks for.
-type caStamps struct {
-	server, client bool
-	since          rune // r, i, I, or 0 for absolute stamps
-
-	start   schema.Time // of the program, by the client's clock
-	first   schema.Time // of the server, of all PVs
-	begun   bool        // first is set
-	last    stampPair
-	lastOf  map[string]stampPair
-	printed map[string]bool // PVs whose first, absolute stamp is out
-}
-
-type stampPair struct{ server, client schema.Time }
-
-// parseStamps reads the letters of -t.
-func parseStamps(key string, now time.Time) (caStamps, error) {
-	s := caStamps{start: schema.TimeOf(now), lastOf: map[string]stampPair{}, printed: map[string]bool{}}
-	for _, c := range key {
-		switch c {
-		case 's':
-			s.server = true
-		case 'c':
-			s.client = true
-		case 'n':
-		case 'r', 'i', 'I':
-			s.since = c
-		default:
-			return s, fmt.Errorf("-t %q: %q is none of s, c, n, r, i and I", key, c)
-		}
-	}
-	// A difference alone means the server's.
-	if s.since != 0 && !s.client {
-		s.server = true
-	}
-	return s, nil
-}
-
-// text is the stamp of an update: absolute for a PV's first one.
-func (s *caStamps) text(f caFormat, pv string, server, client schema.Time) string {
-	if !s.begun {
-		s.first, s.begun = server, true
-	}
-	var since stampPair
-	switch s.since {
-	case 'r':
-		since = stampPair{s.first, s.start}
-	case 'i':
-		since = s.last
-	case 'I':
-		since = s.lastOf[pv]
-	}
-	absolute := s.since == 0 || !s.printed[pv]
-	s.printed[pv] = true
-	s.last = stampPair{server, client}
-	s.lastOf[pv] = s.last
-
-	var b strings.Builder
-	if s.server {
-		b.WriteString(stampOrSpan(f, absolute, server, since.server, "%s", "              %+12.6f"))
-	}
-	if s.client {
-		b.WriteString(stampOrSpan(f, absolute, client, since.client, "(%s)", "              (%+12.6f)"))
-	}
-	return b.String()
-}
-
-func stampOrSpan(f caFormat, absolute bool, at, since schema.Time, stamp, span string) string {
-	if absolute {
-		return fmt.Sprintf(stamp, f.stamp(at))
-	}
-	return fmt.Sprintf(span, float64(at.Sec-since.Sec)+(float64(at.Nsec)-float64(since.Nsec))/1e9)
 }

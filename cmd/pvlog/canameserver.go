@@ -29,7 +29,7 @@ func (s nameServer) ask(ctx context.Context) {
 	conn, err := dialer.DialContext(ctx, "tcp4", s.addr.String())
 	if err != nil {
 		if ctx.Err() == nil {
-			s.note(ctx, "%v", err)
+			deliver(ctx, s.arrivals, arrival{at: time.Now(), from: s.addr, err: err})
 		}
 		return
 	}

@@ -19,6 +19,8 @@ type place struct {
 	origin string
 	tcp    bool
 	err    error // it cannot be used
+
+	broadcast bool // to all hosts of a network
 }
 
 func (p place) String() string {
@@ -96,7 +98,7 @@ func interfacePlaces(port int) (places []place) {
 		for _, addr := range addrs {
 			if n, ok := addr.(*net.IPNet); ok && n.IP.To4() != nil {
 				if ip, ok := lastAddress(n); ok {
-					places = append(places, place{addr: netip.AddrPortFrom(ip, uint16(port)), origin: auto + ", interface " + i.Name})
+					places = append(places, place{addr: netip.AddrPortFrom(ip, uint16(port)), origin: auto + ", interface " + i.Name, broadcast: true})
 				}
 			}
 		}

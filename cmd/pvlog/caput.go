@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -16,7 +17,7 @@ import (
 )
 
 type caPutCmd struct {
-	caWait
+	caLink
 	Array      bool     `short:"a" help:"Write an array: the number of values, then the values."`
 	CharText   bool     `short:"S" name:"char-text" xor:"form" help:"Write text into an array of char."`
 	Complete   bool     `short:"c" name:"complete" help:"Wait until the IOC has processed the record and what it drives."`
@@ -42,11 +43,11 @@ func (c *caPutCmd) Run(ctx context.Context, log *slog.Logger) error {
 	if err := show.check(); err != nil {
 		return err
 	}
-	return withCA(ctx, log, wait, func(client *caclient.Client) error {
+	return c.withCA(ctx, log, wait, func(client *caclient.Client) error {
 		pvs := connectPVs(ctx, client, []string{pv}, wait)
 		info, ok := pvs[0].channel.Info()
 		if !ok {
-			return fmt.Errorf("put %s: %w in %v (`pvlog ca search --trace` tells who was asked)", pv, errNotFound, wait)
+			return caFailures(complain(pvs), 1, "written")
 		}
 		values, err := c.values(ctx, pvs[0].channel, info, words, wait)
 		if err != nil {
@@ -57,12 +58,7 @@ func (c *caPutCmd) Run(ctx context.Context, log *slog.Logger) error {
 				return err
 			}
 		}
-		limited, cancel := context.WithTimeout(ctx, wait)
-		defer cancel()
-		if err := pvs[0].channel.PutValues(limited, values, c.Complete); err != nil {
-			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ca.ErrGetTimeout) {
-				return fmt.Errorf("%w: no answer in %v, it may still be written (-w waits longer)", err, wait)
-			}
+		if err := c.write(ctx, pvs[0].channel, values, wait); err != nil {
 			return err
 		}
 		label := "New : "
@@ -71,6 +67,18 @@ func (c *caPutCmd) Run(ctx context.Context, log *slog.Logger) error {
 		}
 		return c.show(ctx, show, label, pvs, wait)
 	})
+}
+
+// write waits for the server's word, which caput does with -c only: the exit
+// code tells whether the value was taken.
+func (c *caPutCmd) write(ctx context.Context, ch *caclient.Channel, values any, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	err := ch.PutValues(ctx, values, c.Complete)
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ca.ErrGetTimeout) {
+		return fmt.Errorf("%w: no answer in %v, it may still be written (-w waits longer)", err, wait)
+	}
+	return err
 }
 
 // output prints as `pvlog ca get` does.
@@ -110,8 +118,11 @@ func (c *caPutCmd) arguments() (pv string, words []string, err error) {
 		return "", nil, errors.New("-a and -S: one of them is possible")
 	}
 	n, err := strconv.Atoi(words[0])
-	if words = words[1:]; err != nil || n != len(words) || n == 0 {
+	if words = words[1:]; err != nil || len(words) == 0 {
 		return "", nil, fmt.Errorf("-a: the number of values comes first: %q stands there, and %d values follow", args[1], len(words))
+	}
+	if n != len(words) { // caput says nothing and writes what there is
+		fmt.Fprintf(os.Stderr, "Warning: -a %d: %d values follow, all of them are written.\n", n, len(words))
 	}
 	return pv, words, nil
 }
@@ -133,7 +144,7 @@ func (c *caPutCmd) values(ctx context.Context, ch *caclient.Channel, info caclie
 		if err != nil {
 			return nil, fmt.Errorf("read labels: %w", err)
 		}
-		return c.enums(meta.EnumStrings, words)
+		return c.enums(meta.EnumStrings, enumLabels(u.Payload), words)
 	}
 	if c.CharText {
 		return append([]byte(words[0]), 0), nil
@@ -152,48 +163,38 @@ func checkStrings(words []string) error {
 }
 
 // enums are the numbers of states, by label unless -n, else by number unless
-// -s. Numbers are sent, so that a label in UTF-8 finds one in Latin-1.
-func (c *caPutCmd) enums(labels, words []string) (any, error) {
+// -s. Numbers are sent, so that a label in UTF-8 finds one in Latin-1, whose
+// own bytes are raw.
+func (c *caPutCmd) enums(labels, raw, words []string) (any, error) {
 	numbers := make([]float64, len(words))
 	for i, w := range words {
-		if at := slices.Index(labels, w); at >= 0 && !c.EnumNumber {
+		if at := max(slices.Index(labels, w), slices.Index(raw, w)); at >= 0 && !c.EnumNumber {
 			numbers[i] = float64(at)
 			continue
 		}
-		n, err := strconv.ParseUint(w, 0, 16)
+		n, err := parseState(w)
 		if err != nil || c.EnumLabel {
 			return nil, fmt.Errorf("%q is no state of this enum: %q", w, labels)
 		}
 		if int(n) >= len(labels) {
-			fmt.Fprintf(os.Stderr, "pvlog: warning: %d may be too large: the enum has %d labels\n", n, len(labels))
+			fmt.Fprintf(os.Stderr, "Warning: enum index value '%s' may be too large.\n", w)
 		}
-		numbers[i] = float64(n)
+		numbers[i] = n
 	}
 	return numbers, nil
 }
 
-// unescaped reads C's escapes, the inverse of [escaped].
-func unescaped(s string) string {
-	const plain, letters = "\a\b\f\n\r\t\v\\'\"\x00", "abfnrtv\\'\"0"
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			b.WriteByte(s[i])
-			continue
-		}
-		i++
-		if s[i] == 'x' && i+2 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 2
-				continue
-			}
-		}
-		if at := strings.IndexByte(letters, s[i]); at >= 0 {
-			b.WriteByte(plain[at])
-			continue
-		}
-		b.WriteByte(s[i])
+// parseState reads a state's number as C's strtod does, 0x7 and 1e1 too, but
+// wants all of the text to be one.
+func parseState(text string) (float64, error) {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		var hex uint64
+		hex, err = strconv.ParseUint(text, 0, 16)
+		n = float64(hex)
 	}
-	return b.String()
+	if err != nil || !(n >= 0 && n <= math.MaxUint16) {
+		return 0, fmt.Errorf("%q is no number from 0 to %d", text, math.MaxUint16)
+	}
+	return n, nil
 }

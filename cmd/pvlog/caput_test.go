@@ -19,7 +19,7 @@ func TestPutArgumentsAreAPVAndItsValues(t *testing.T) {
 		{false, []string{"A", "-5"}, `A ["-5"]`},
 		{false, []string{"--", "A", "some", "words"}, `A ["some words"]`},
 		{true, []string{"A", "2", "-1", "x"}, `A ["-1" "x"]`},
-		{true, []string{"A", "3", "1"}, "error"},
+		{true, []string{"A", "3", "1"}, `A ["1"]`},
 		{true, []string{"A", "x", "1"}, "error"},
 		{true, []string{"A", "0"}, "error"},
 		{false, []string{"A"}, "error"},
@@ -38,7 +38,7 @@ func TestPutArgumentsAreAPVAndItsValues(t *testing.T) {
 }
 
 func TestEnumsArePutByLabelOrNumber(t *testing.T) {
-	labels := []string{"Off", "On", "1"}
+	labels, raw := []string{"Off", "On", "1", "f\u00e9hler"}, []string{"Off", "On", "1", "f\xe9hler"}
 	for _, c := range []struct {
 		cmd   caPutCmd
 		words string
@@ -48,13 +48,16 @@ func TestEnumsArePutByLabelOrNumber(t *testing.T) {
 		{caPutCmd{}, "1", "[2]"}, // a label before a number
 		{caPutCmd{EnumNumber: true}, "1", "[1]"},
 		{caPutCmd{}, "0x7", "[7]"},
+		{caPutCmd{}, "1.5e0 010", "[1.5 10]"}, // as strtod reads them
+		{caPutCmd{}, "f\u00e9hler f\xe9hler", "[3 3]"},
 		{caPutCmd{EnumLabel: true}, "0", "error"},
+		{caPutCmd{}, "nan", "error"},
 		{caPutCmd{EnumNumber: true}, "On", "error"},
 		{caPutCmd{}, "Never", "error"},
 		{caPutCmd{}, "-1", "error"},
 		{caPutCmd{}, "65536", "error"},
 	} {
-		values, err := c.cmd.enums(labels, strings.Fields(c.words))
+		values, err := c.cmd.enums(labels, raw, strings.Fields(c.words))
 		got := fmt.Sprint(values)
 		if err != nil {
 			got = "error"
@@ -88,10 +91,24 @@ func TestStringsThatWouldBeCutAreRefused(t *testing.T) {
 }
 
 func TestInfoPrintsAsCainfo(t *testing.T) {
-	got := infoText("A:B", caclient.Info{Native: ca.DBRShort, Count: 3, Minor: 11, Addr: "192.0.2.1:5064", Readable: true}, true)
-	contains(t, got, "A:B\n", "    State:            connected\n    Host:             192.0.2.1:5064\n    Access:           read, no write\n",
-		"DBF_SHORT\n    Request type:     DBR_SHORT\n    Element count:    3\n", "4.11")
-	contains(t, infoText("A:B", caclient.Info{}, false), "never connected")
+	info := caclient.Info{Native: ca.DBRShort, Count: 3, Minor: 11, Addr: "192.0.2.1:5064", Readable: true}
+	want := "A:B\n    State:            connected\n    Host:             ioc1:5064\n    Access:           read, no write\n" +
+		"    Native data type: DBF_SHORT\n    Request type:     DBR_SHORT\n    Element count:    3\n"
+	if got := (&caInfoCmd{}).text("A:B", "ioc1:5064", info, true); got != want {
+		t.Errorf("%s, want\n%s", got, want)
+	}
+	got := (&caInfoCmd{Status: 1}).text("A:B", "ioc1:5064", info, true)
+	contains(t, got, want, "    Address:          192.0.2.1:5064\n    Protocol:         4.11\n")
+	contains(t, (&caInfoCmd{}).text("A:B", "", caclient.Info{}, false), "never connected")
+}
+
+func TestHostsAreNamedOnce(t *testing.T) {
+	names := hostNames{"192.0.2.1": "ioc1", "192.0.2.2": "192.0.2.2"}
+	for addr, want := range map[string]string{"192.0.2.1:5064": "ioc1:5064", "192.0.2.2:5064": "192.0.2.2:5064", "odd": "odd"} {
+		if got := names.of(t.Context(), addr); got != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
 }
 
 func TestWaitIsANumberOfSeconds(t *testing.T) {

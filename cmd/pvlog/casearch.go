@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +31,9 @@ func (c *caSearchCmd) Run(ctx context.Context, log *slog.Logger) error {
 	log = caLogger(ctx, log)
 	options := caOptions(log)
 	places := searchPlaces(ctx, options) // a slow name service takes none of the time to search
+	if len(places) == 0 {
+		return errNoPlace
+	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	s := newNameSearch(c.PVs, time.Now(), options.ServerPort)
@@ -49,6 +50,9 @@ func (c *caSearchCmd) Run(ctx context.Context, log *slog.Logger) error {
 	return caFailures(silent, len(c.PVs), "found")
 }
 
+// errNoPlace says that the settings leave nobody to ask.
+var errNoPlace = errors.New("nobody to ask: EPICS_CA_AUTO_ADDR_LIST is NO, and EPICS_CA_ADDR_LIST and EPICS_CA_NAME_SERVERS are empty")
+
 // nameSearch is a search and what it found.
 type nameSearch struct {
 	// set by newNameSearch, read-only
@@ -58,24 +62,21 @@ type nameSearch struct {
 
 	// owned by run's goroutine
 	schedule *ca.SearchSchedule
-	trace    io.Writer // nil says nothing
-	err      error     // of printing
-	sent     []int     // datagrams, by cid
+	trace    io.Writer   // nil says nothing
+	err      error       // of printing
+	asked    []time.Time // last, by cid
+	sent     []int       // how often, by cid
 	answers  [][]searchAnswer
-	used     int // destinations
-}
-
-type searchAnswer struct {
-	server netip.AddrPort
-	minor  uint16
-	after  time.Duration
+	used     int                       // places
+	broken   map[netip.AddrPort]string // places that cannot be reached, with the reason
 }
 
 func newNameSearch(names []string, now time.Time, port int) *nameSearch {
 	s := &nameSearch{
 		names: names, start: now, port: port,
 		schedule: ca.NewSearchSchedule(ca.SearchOptions{}),
-		sent:     make([]int, len(names)), answers: make([][]searchAnswer, len(names)),
+		asked:    make([]time.Time, len(names)), sent: make([]int, len(names)), answers: make([][]searchAnswer, len(names)),
+		broken: map[netip.AddrPort]string{},
 	}
 	return s
 }
@@ -93,6 +94,7 @@ type arrival struct {
 	from netip.AddrPort
 	data []byte // whole messages
 	note string
+	err  error // the place cannot be reached
 }
 
 // run searches until ctx ends.
@@ -106,6 +108,7 @@ func (s *nameSearch) run(ctx context.Context, places []place) error {
 	var wg sync.WaitGroup
 	arrivals := make(chan arrival, 64)
 	wg.Go(func() { receiveDatagrams(ctx, socket, arrivals) })
+	s.say(s.start, "search from UDP port %d, for %s, at:", socket.LocalAddr().(*net.UDPAddr).Port, strings.Join(s.names, " "))
 	var udp []netip.AddrPort
 	var tcp []chan []byte
 	for _, p := range places {
@@ -119,6 +122,9 @@ func (s *nameSearch) run(ctx context.Context, places []place) error {
 			wg.Go(func() { nameServer{p.addr, out, arrivals}.ask(ctx) })
 		default:
 			udp = append(udp, p.addr)
+			if !p.broadcast {
+				wg.Go(func() { probe(ctx, p.addr, arrivals) })
+			}
 		}
 		s.used++
 	}
@@ -156,19 +162,20 @@ func (s *nameSearch) loop(ctx context.Context, socket *net.UDPConn, udp []netip.
 	}
 }
 
-// send lets a datagram go to all destinations.
+// send lets a datagram go to all places.
 func (s *nameSearch) send(now time.Time, socket *net.UDPConn, udp []netip.AddrPort, tcp []chan []byte, datagram []byte) {
 	var names []string
 	for _, cid := range searchedIn(datagram) {
 		if int(cid) < len(s.names) {
 			names = append(names, s.names[cid])
 			s.sent[cid]++
+			s.asked[cid] = now
 		}
 	}
-	s.say(now, "datagram of %d bytes to %d destinations, %d names: %s", len(datagram), s.used, len(names), strings.Join(names, " "))
+	s.say(now, "asked for %s (%d bytes)", strings.Join(names, " "), len(datagram))
 	for _, to := range udp {
 		if _, err := socket.WriteToUDPAddrPort(datagram, to); err != nil {
-			s.say(now, "not sent to %v: %v", to, err)
+			s.unreachable(now, to, err)
 		}
 	}
 	for _, out := range tcp {
@@ -176,6 +183,15 @@ func (s *nameSearch) send(now time.Time, socket *net.UDPConn, udp []netip.AddrPo
 		case out <- datagram:
 		default: // it does not read: it is asked again
 		}
+	}
+}
+
+// unreachable notes a place that does not work, once for each reason.
+func (s *nameSearch) unreachable(now time.Time, at netip.AddrPort, err error) {
+	reason := systemError(err).Error()
+	if s.broken[at] != reason {
+		s.broken[at] = reason
+		s.say(now, "%v cannot be reached: %s", at, reason)
 	}
 }
 
@@ -192,106 +208,4 @@ func searchedIn(datagram []byte) (cids []uint32) {
 		datagram = datagram[n:]
 	}
 	return cids
-}
-
-// take notes the answers in what arrived.
-func (s *nameSearch) take(a arrival) {
-	if a.note != "" {
-		s.say(a.at, "%v: %s", a.from, a.note)
-	}
-	for rest := a.data; len(rest) > 0; {
-		h, payload, n, err := ca.ParseMessage(rest)
-		if err != nil || n == 0 {
-			s.say(a.at, "%v: sent %d bytes that are no message", a.from, len(rest))
-			return
-		}
-		if h.Command == ca.CmdSearch {
-			s.answered(a, h, payload)
-		}
-		rest = rest[n:]
-	}
-}
-
-func (s *nameSearch) answered(a arrival, h ca.Header, payload []byte) {
-	if uint64(h.P2) >= uint64(len(s.names)) {
-		s.say(a.at, "%v: answers what was not asked", a.from)
-		return
-	}
-	found := s.reply(a, h, payload)
-	s.schedule.Answered(h.P2)
-	s.answers[h.P2] = append(s.answers[h.P2], found)
-	s.say(a.at, "%v: has %s, server %v, protocol 4.%d", a.from, s.names[h.P2], found.server, found.minor)
-}
-
-// Minor versions since which replies name the server's port and address.
-const (
-	minorReplyPort    = 5
-	minorReplyAddress = 8
-)
-
-// reply reads one answer.
-func (s *nameSearch) reply(a arrival, h ca.Header, payload []byte) searchAnswer {
-	r := searchAnswer{after: a.at.Sub(s.start)}
-	if len(payload) >= 2 {
-		r.minor = binary.BigEndian.Uint16(payload)
-	}
-	ip, port := a.from.Addr(), h.DataType
-	if r.minor < minorReplyPort {
-		port = uint16(s.port)
-	}
-	if r.minor >= minorReplyAddress && h.P1 != ca.AddressOfSender && h.P1 != 0 {
-		ip = netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, h.P1)))
-	}
-	r.server = netip.AddrPortFrom(ip, port)
-	return r
-}
-
-// summary tells of each PV who has it, and gives the number of those that
-// nobody has.
-func (s *nameSearch) summary(now time.Time) (silent int, text string) {
-	var b strings.Builder
-	for cid, name := range s.names {
-		var servers []netip.AddrPort
-		for _, a := range s.answers[cid] {
-			if len(servers) == 0 {
-				fmt.Fprintf(&b, "%-30s %v after %.3f s, protocol 4.%d", name, a.server, a.after.Seconds(), a.minor)
-			} else if !slices.Contains(servers, a.server) {
-				fmt.Fprintf(&b, "; also %v after %.3f s: two servers have it, the first is taken", a.server, a.after.Seconds())
-			}
-			servers = append(servers, a.server)
-		}
-		if len(servers) == 0 {
-			silent++
-			fmt.Fprintf(&b, "%-30s silent for %.3f s: %d datagrams to %d destinations, no answer", name, now.Sub(s.start).Seconds(), s.sent[cid], s.used)
-		}
-		b.WriteByte('\n')
-	}
-	return silent, b.String()
-}
-
-// receiveDatagrams hands on what comes until the socket closes.
-func receiveDatagrams(ctx context.Context, socket *net.UDPConn, arrivals chan<- arrival) {
-	for {
-		b := make([]byte, 64<<10)
-		n, from, err := socket.ReadFromUDPAddrPort(b)
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		a := arrival{at: time.Now(), from: netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), data: b[:n]}
-		if err != nil {
-			a.note = err.Error()
-		}
-		if !deliver(ctx, arrivals, a) {
-			return
-		}
-	}
-}
-
-func deliver(ctx context.Context, arrivals chan<- arrival, a arrival) bool {
-	select {
-	case arrivals <- a:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

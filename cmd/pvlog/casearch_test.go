@@ -1,9 +1,13 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,7 +19,7 @@ func TestSearchTellsWhoAnsweredAndWhoIsSilent(t *testing.T) {
 	var trace strings.Builder
 	start := time.Unix(1_700_000_000, 0)
 	s := newNameSearch([]string{"A", "B", "C"}, start, 5064)
-	s.trace, s.used, s.sent = &trace, 2, []int{1, 1, 4}
+	s.trace, s.used, s.sent, s.asked = &trace, 2, []int{1, 1, 4}, []time.Time{start, start, start}
 	from := netip.MustParseAddrPort("192.0.2.1:5064")
 	other := netip.MustParseAddrPort("192.0.2.2:5064")
 	old := ca.AppendMessage(nil, ca.Header{Command: ca.CmdSearch, DataType: 9999, P1: 7, P2: 1}, []byte{0, 4, 0, 0, 0, 0, 0, 0})
@@ -27,7 +31,10 @@ func TestSearchTellsWhoAnsweredAndWhoIsSilent(t *testing.T) {
 		{from: from, data: ca.AppendSearchReply(nil, 1, 5080, ca.AddressOfSender)},
 		{from: from, data: ca.AppendSearchReply(nil, 77, 5064, 0)},
 		{from: from, data: []byte("not Channel Access")},
-		{from: from, note: "name server: refused"},
+		{from: from, note: "name server: connected"},
+		{err: errors.New("odd")},
+		{from: other, err: fmt.Errorf("dial: %w", &os.SyscallError{Syscall: "connect", Err: syscall.ECONNREFUSED})},
+		{from: other, err: syscall.ECONNREFUSED},
 	} {
 		a.at = start.Add(time.Duration(i+1) * time.Millisecond)
 		s.take(a)
@@ -37,11 +44,17 @@ func TestSearchTellsWhoAnsweredAndWhoIsSilent(t *testing.T) {
 		t.Errorf("%d silent PVs", silent)
 	}
 	contains(t, text,
-		"A                              192.0.2.1:5070 after 0.001 s, protocol 4.13; also 192.0.2.9:5064 after 0.002 s: two servers have it, the first is taken\n",
-		"B                              192.0.2.1:5064 after 0.004 s, protocol 4.4; also 192.0.2.1:5080 after 0.005 s",
-		"C                              silent for 1.000 s: 4 datagrams to 2 destinations, no answer\n")
-	contains(t, trace.String(), "0.001 s  192.0.2.1:5064: has A, server 192.0.2.1:5070, protocol 4.13\n",
-		"answers what was not asked", "are no message", "name server: refused")
+		"A                              192.0.2.1:5070, protocol 4.13, 1.0 ms after the question; also 192.0.2.9:5064, protocol 4.13, 2.0 ms after the question: 2 servers have it, the first is taken\n",
+		"B                              192.0.2.1:5064, protocol 4.4, 4.0 ms after the question; also 192.0.2.1:5080, ",
+		"C                              silent for 1.000 s: asked 4 times; places: 2, not reached: 1\n")
+	contains(t, trace.String(),
+		"0.001 s  192.0.2.1:5064 has A: server 192.0.2.1:5070, protocol 4.13, 1.0 ms after the question\n",
+		"192.0.2.2:5064 has A, too, but the first is taken: server 192.0.2.9:5064", "192.0.2.2:5064 has A again: ",
+		"answers what was not asked", "are no message", "192.0.2.1:5064: name server: connected\n", "receive: odd\n",
+		"192.0.2.2:5064 cannot be reached: connection refused\n")
+	if strings.Count(trace.String(), "cannot be reached") != 1 {
+		t.Errorf("a place is told to be dead more than once:\n%s", trace.String())
+	}
 	if strings.Count(text, "192.0.2.9") != 1 {
 		t.Errorf("a repeated answer is told again:\n%s", text)
 	}

@@ -14,11 +14,14 @@ import (
 // iocCmd is `pvlog ioc`: the records of the demo, and a load on demand, behind
 // a real Channel Access server.
 type iocCmd struct {
-	Listen  string  `default:"127.0.0.1:5064" help:"Address of the server. Port 0 is any free one; a port that is taken is replaced by a free one."`
-	Prefix  string  `default:"demo:" help:"What all PV names begin with."`
-	Records int     `default:"0" help:"Add this many doubles, PREFIXload:000001 and so on."`
-	Rate    float64 `default:"10" help:"Updates per second of each of them."`
-	List    bool    `help:"Print the PV names, one a line, and exit."`
+	Listen   string   `default:"127.0.0.1:5064" help:"Address of the server. Port 0 is any free one; a port that is taken is replaced by a free one."`
+	Prefix   string   `default:"demo:" help:"What all PV names begin with."`
+	Records  int      `default:"0" help:"Add this many doubles, PREFIXload:000001 and so on."`
+	Rate     float64  `default:"10" help:"Updates per second of each of them."`
+	IOCs     int      `name:"iocs" default:"1" help:"Spread the load over this many IOCs, at this address and the ones that follow it in 127.0.0.0/8; on 0.0.0.0 all share the port, for broadcasts."`
+	Beacons  []string `help:"Send beacons to these host:port, mostly a CA repeater (port 5065); by default none are sent."`
+	Scenario string   `type:"path" help:"Run the IOCs and the steps of this file (ingest/simioc/SCENARIO.md) in place of the demo; the other flags but --list are not looked at then."`
+	List     bool     `help:"Print the PV names, one a line, and exit."`
 }
 
 // maxLoad is the most load records: six digits number them.
@@ -26,15 +29,22 @@ const maxLoad = 999_999
 
 // Run serves until ctx ends.
 func (c *iocCmd) Run(ctx context.Context, log *slog.Logger) error {
+	if c.Scenario != "" {
+		return c.runScenario(ctx, log)
+	}
 	switch {
 	case c.Records < 0 || c.Records > maxLoad:
 		return fmt.Errorf("--records %d: 0 to %d are possible", c.Records, maxLoad)
 	case !(c.Rate > 0 && c.Rate <= 1000):
 		return fmt.Errorf("--rate %v: more than 0 and at most 1000 Hz are possible", c.Rate)
 	}
+	if c.IOCs != 1 {
+		return c.runFleet(ctx, log)
+	}
 	ioc := simioc.New(simioc.Options{
 		Listen:  c.Listen,
 		Prefix:  c.Prefix,
+		Beacons: c.Beacons,
 		Records: append(simioc.Demo(), simioc.Load(c.Records, c.Rate)...),
 		Logger:  log,
 	})
@@ -68,7 +78,7 @@ func printNames(names []string) error {
 
 // reportLosses warns when clients lost updates or records missed their turn:
 // who measures with this IOC has to know.
-func reportLosses(ctx context.Context, ioc *simioc.IOC, log *slog.Logger) {
+func reportLosses(ctx context.Context, ioc interface{ Stats() simioc.Stats }, log *slog.Logger) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	var before simioc.Stats

@@ -281,6 +281,13 @@ func TestStartedOnlyTellsNews(t *testing.T) {
 		{"that field again", func(d *Discovery) {
 			d.Limits, d.Units, d.Fields = map[string]float64{"HIHI": 5}, "A", map[string]string{"NAME": "N:1"}
 		}, false},
+		{"three labels", func(d *Discovery) {
+			d.Limits, d.Units, d.Fields = map[string]float64{"HIHI": 5}, "A", map[string]string{"ENUM_0": "a", "ENUM_1": "b", "ENUM_2": "c"}
+		}, true},
+		{"properties alone, fewer labels", func(d *Discovery) {
+			d.Host, d.Limits, d.Units, d.Fields = "", map[string]float64{"HIHI": 5}, "A", map[string]string{"ENUM_0": "a", "ENUM_1": "x"}
+		}, true},
+		{"properties alone, nothing new", func(d *Discovery) { d.Host, d.Limits, d.Units, d.Fields = "", map[string]float64{"HIHI": 5}, "A", nil }, false},
 	}
 	for _, s := range steps {
 		d := first
@@ -293,6 +300,9 @@ func TestStartedOnlyTellsNews(t *testing.T) {
 	}
 	info, _ := r.Get("N:1")
 	if info.Units != "A" || info.Precision != 3 || info.Limits["HIHI"] != 5 || info.Fields["RTYP"] != "ai" || info.Fields["NAME"] != "N:1" || info.Generation != 2 {
+		t.Errorf("%+v", info)
+	}
+	if _, left := info.Fields["ENUM_2"]; left || info.Fields["ENUM_1"] != "x" || info.Host != first.Host {
 		t.Errorf("%+v", info)
 	}
 	refusedAs(t, r.Started(ctx, operator, Discovery{PV: "N:1", Type: schema.WaveformDouble, Count: 5, Host: "h"}),

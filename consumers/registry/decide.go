@@ -199,6 +199,9 @@ func discovered(info *schema.TypeInfo, d Discovery) *logpb.PVStarted {
 	if d.Units == "" && d.Precision == 0 && d.Limits == nil {
 		s.Units, s.Precision, d.Limits = info.Units, int32(info.Precision), info.Limits
 	}
+	if d.Host == "" { // the properties alone
+		s.Host = info.Host
+	}
 	if len(d.Limits) > 0 {
 		s.Limits = make(map[string]float64, len(d.Limits))
 	}
@@ -209,6 +212,9 @@ func discovered(info *schema.TypeInfo, d Discovery) *logpb.PVStarted {
 		s.Fields = make(map[string]string, len(info.Fields)+len(d.Fields))
 	}
 	maps.Copy(s.Fields, info.Fields)
+	if _, labelled := d.Fields["ENUM_0"]; labelled { // the new labels may be fewer
+		maps.DeleteFunc(s.Fields, func(name, _ string) bool { return strings.HasPrefix(name, "ENUM_") })
+	}
 	for name, v := range d.Fields {
 		s.Fields[text(name)] = text(v)
 	}

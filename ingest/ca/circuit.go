@@ -15,6 +15,7 @@ var (
 	ErrClaimTimeout = errors.New("the server lives but did not answer the claim")
 	ErrNativeType   = errors.New("the server announced a native type that does not exist")
 	ErrStale        = errors.New("a renewed monitor brings nothing though its channel has changed")
+	ErrNotReading   = errors.New("the server sends what asks for answers and reads none of them")
 	ErrNotConnected = errors.New("the channel is not connected")
 )
 
@@ -29,6 +30,9 @@ type CircuitOptions struct {
 	Silence     time.Duration // least silence of a monitor until its value is read to see whether it still works; 0 is 60 s, negative never
 	LongSilence time.Duration // the same of one that has no habit yet; 0 is 60 times Silence
 	Minor       uint16        // of the server, if the search reply told; 0 is [MinorVersion]
+	Old         bool          // Minor is what it is, 0 too: [Reply].Old
+	Priority    uint8         // 0 to 99: a hint for the server's threads, and part of what makes a circuit
+	FlowControl bool          // ask the server to pause (EVENTS_OFF) while it sends faster than is read; see [Circuit.Read]
 	User, Host  string        // identity for access security
 }
 
@@ -49,7 +53,8 @@ func (o CircuitOptions) withDefaults() CircuitOptions {
 	}
 	set(&o.LongSilence, 60*o.Silence)
 	o.FirstByte = min(o.FirstByte, o.ConnTimeout)
-	if o.Minor == 0 {
+	o.Priority = min(o.Priority, MaxPriority)
+	if o.Minor == 0 && !o.Old {
 		o.Minor = MinorVersion
 	}
 	return o
@@ -75,6 +80,8 @@ type Circuit struct {
 	writes   map[uint32]*circuitChannel // by ioid: where a WRITE_NOTIFY is unanswered, timed out or not
 	nextID   uint32                     // of subscriptions and gets, one table as in libca
 	watch    watch
+	flow     flow
+	early    []Event // of claims that need no answer: for the next Tick
 
 	began     time.Time
 	at        time.Duration // since then, when bytes came last
@@ -82,28 +89,43 @@ type Circuit struct {
 	verifying int           // verifying reads on their way
 }
 
+// channelState is where a channel of a circuit stands.
+type channelState uint8
+
+const (
+	channelClaimed channelState = iota // CREATE_CHAN is on its way: CircuitOptions.Claim at most
+	channelOpen                        // the server has it: as long as the circuit lives, watched by its monitor's habit
+	channelEnded                       // forgotten
+)
+
 type circuitChannel struct {
-	cid      uint32
-	owner    any
-	sid      uint32
-	open     bool // sid is valid: 0 is a legal sid
-	ended    bool
-	deadline time.Time // of the claim
-	native   DBR
-	count    uint32
-	rights   uint32
-	mask     uint16 // wanted subscription, 0 is none
-	sub      *subscription
-	writing  uint32    // ioid of the unanswered WRITE_NOTIFY, 0 is none
-	held     []heldPut // puts that wait for its answer
+	cid        uint32
+	owner      any
+	sid        uint32 // valid in channelOpen: 0 is a legal sid
+	state      channelState
+	native     DBR
+	mask       uint16 // wanted subscription, 0 is none
+	properties bool   // wanted
+	old        bool   // sid came with the search reply: [Reply].Old
+	count      uint32
+	rights     uint32
+	deadline   time.Time // of the claim
+	sub        *subscription
+	props      *subscription
+	writing    uint32    // ioid of the unanswered WRITE_NOTIFY, 0 is none
+	held       []heldPut // puts that wait for its answer
 }
+
+// open says whether the server has answered the claim.
+func (ch *circuitChannel) open() bool { return ch.state == channelOpen }
 
 type subscription struct {
 	id      uint32
 	channel *circuitChannel // nil once cancelled
 	dbr     DBR
 	count   uint32
-	habit   habit
+	paused  time.Duration // of the circuit's pauses, as far as its updates have told
+	habit   *habit        // nil: of properties, which may be silent for ever
 }
 
 // NewCircuit begins a circuit: VERSION, CLIENT_NAME and HOST_NAME are its
@@ -120,10 +142,12 @@ func NewCircuit(o CircuitOptions, now time.Time) *Circuit {
 		began:    now,
 		look:     now.Add(o.FirstByte),
 	}
-	c.watch.begin(now, o.FirstByte)
-	c.out = AppendVersion(c.out)
-	c.out = AppendClientName(c.out, o.User)
-	c.out = AppendHostName(c.out, o.Host)
+	c.enter(CircuitFresh, now)
+	c.out = AppendPriorityVersion(c.out, o.Priority)
+	if c.minor >= minorIdentity {
+		c.out = AppendClientName(c.out, o.User)
+		c.out = AppendHostName(c.out, o.Host)
+	}
 	return c
 }
 
@@ -163,22 +187,28 @@ func (c *Circuit) Send(messages []byte) { c.out = append(c.out, messages...) }
 // Create claims a name. owner comes back in the channel's events. A mask that
 // is not 0 subscribes as soon as the channel is connected.
 func (c *Circuit) Create(now time.Time, cid uint32, name string, mask uint16, owner any) {
+	c.claim(now, cid, mask, owner)
+	c.out = AppendCreateChan(c.out, cid, name)
+}
+
+// claim makes a channel whose answer is awaited.
+func (c *Circuit) claim(now time.Time, cid uint32, mask uint16, owner any) *circuitChannel {
 	ch := &circuitChannel{cid: cid, owner: owner, mask: mask, deadline: now.Add(c.options.Claim)}
 	c.channels[cid] = ch
 	c.claims = append(c.claims, ch)
-	c.out = AppendCreateChan(c.out, cid, name)
+	return ch
 }
 
 // Subscribe wants a DBR_TIME_<native> monitor with an event mask; it begins at
 // once or when the channel is connected, and replaces one with another mask.
 func (c *Circuit) Subscribe(cid uint32, mask uint16) {
 	ch, ok := c.channels[cid]
-	if !ok || (ch.mask == mask && (ch.sub != nil || !ch.open)) {
+	if !ok || (ch.mask == mask && (ch.sub != nil || !ch.open())) {
 		return
 	}
-	c.cancel(ch)
+	c.cancel(&ch.sub)
 	ch.mask = mask
-	if ch.open {
+	if ch.open() {
 		c.subscribe(ch)
 	}
 }
@@ -186,7 +216,7 @@ func (c *Circuit) Subscribe(cid uint32, mask uint16) {
 // Unsubscribe ends the monitor; updates that are on their way are ignored.
 func (c *Circuit) Unsubscribe(cid uint32) {
 	if ch, ok := c.channels[cid]; ok {
-		c.cancel(ch)
+		c.cancel(&ch.sub)
 		ch.mask = 0
 	}
 }
@@ -198,51 +228,64 @@ func (c *Circuit) Clear(cid uint32) {
 	if !ok {
 		return
 	}
-	if ch.open {
+	if ch.open() {
 		c.out = AppendClearChannel(c.out, ch.sid, cid)
 	}
 	c.forget(ch)
 }
 
-// forget drops a channel. Its subscription ends on the server with the
-// channel, without an acknowledgement of its own.
+// forget drops a channel. Its subscriptions end on the server with the
+// channel, without an acknowledgement of their own.
 func (c *Circuit) forget(ch *circuitChannel) {
-	if ch.sub != nil {
-		delete(c.subs, ch.sub.id)
+	for _, sub := range []*subscription{ch.sub, ch.props} {
+		if sub != nil {
+			delete(c.subs, sub.id)
+		}
 	}
 	delete(c.channels, ch.cid)
 	delete(c.writes, ch.writing)
 	ch.held = nil
-	ch.ended = true
+	ch.state = channelEnded
 }
 
+// subscribe begins the wanted monitor of an open channel.
 func (c *Circuit) subscribe(ch *circuitChannel) {
 	if ch.mask == 0 {
 		return
 	}
-	sub := &subscription{
-		id: c.newID(), channel: ch, dbr: ch.native.Time(), count: c.wireCount(0, ch),
-	}
-	sub.habit.last, sub.habit.due = c.at, c.at+c.options.LongSilence
-	ch.sub = sub
-	c.subs[sub.id] = sub
-	c.out = AppendEventAdd(c.out, ch.sid, sub.id, sub.dbr, sub.count, ch.mask)
+	ch.sub = c.install(ch, ch.native.Time(), c.wireCount(0, ch.native.Time(), ch), ch.mask)
+	ch.sub.habit = &habit{last: c.at, due: c.at + c.options.LongSilence}
 }
 
-func (c *Circuit) cancel(ch *circuitChannel) {
-	if ch.sub == nil {
+// install asks for a subscription.
+func (c *Circuit) install(ch *circuitChannel, t DBR, count uint32, mask uint16) *subscription {
+	sub := &subscription{id: c.newID(), channel: ch, dbr: t, count: count, paused: c.flow.paused}
+	c.subs[sub.id] = sub
+	c.out = AppendEventAdd(c.out, ch.sid, sub.id, t, count, mask)
+	return sub
+}
+
+// cancel ends a subscription, if there is one. Its id stays taken until the
+// server acknowledges: what it sent before has the same id.
+func (c *Circuit) cancel(of **subscription) {
+	sub := *of
+	if sub == nil {
 		return
 	}
-	c.out = AppendEventCancel(c.out, ch.sid, ch.sub.id, ch.sub.dbr, ch.sub.count)
-	ch.sub.channel = nil
-	ch.sub = nil
+	c.out = AppendEventCancel(c.out, sub.channel.sid, sub.id, sub.dbr, sub.count)
+	sub.channel = nil
+	*of = nil
 }
 
-// wireCount asks an old peer for the native count where the current length
-// is wanted.
-func (c *Circuit) wireCount(count uint32, ch *circuitChannel) uint32 {
+// wireCount is the count that a request for a type names: of an old peer the
+// native count where the current length is wanted, and of a peer that has no
+// large arrays what it can send.
+func (c *Circuit) wireCount(count uint32, t DBR, ch *circuitChannel) uint32 {
 	if count == 0 && c.minor < MinDynamicCount {
-		return ch.count
+		count = ch.count
+	}
+	if c.minor < minorLargeArrays {
+		count = min(count, uint32((smallPayload-t.ValueOffset())/t.ElementSize()))
 	}
 	return count
 }
@@ -270,7 +313,7 @@ type Info struct {
 // Info gives a channel's present state; ok is false while it is not connected.
 func (c *Circuit) Info(cid uint32) (info Info, ok bool) {
 	ch, found := c.channels[cid]
-	if !found || !ch.open {
+	if !found || !ch.open() {
 		return Info{}, false
 	}
 	return c.info(ch), true
@@ -299,7 +342,7 @@ type get struct {
 // of kind [EventGet] with this owner. Count 0 is the current length.
 func (c *Circuit) Get(now time.Time, cid uint32, t DBR, count uint32, owner any) error {
 	ch, ok := c.channels[cid]
-	if !ok || !ch.open {
+	if !ok || !ch.open() {
 		return ErrNotConnected
 	}
 	if !t.Valid() || t == DBRPutAckT || t == DBRPutAckS {
@@ -309,7 +352,7 @@ func (c *Circuit) Get(now time.Time, cid uint32, t DBR, count uint32, owner any)
 	g := &get{id: c.newID(), dbr: t, owner: owner, deadline: now.Add(c.options.GetTimeout)}
 	c.gets[g.id] = g
 	c.oldest = append(c.oldest, g)
-	c.out = AppendReadNotify(c.out, ch.sid, g.id, t, c.wireCount(count, ch))
+	c.out = AppendReadNotify(c.out, ch.sid, g.id, t, c.wireCount(count, t, ch))
 	return nil
 }
 
@@ -328,7 +371,7 @@ func (c *Circuit) Gets() []any {
 
 // answered drops the oldest claims that need no answer any more.
 func (c *Circuit) answered() {
-	for len(c.claims) > 0 && (c.claims[0].open || c.claims[0].ended) {
+	for len(c.claims) > 0 && c.claims[0].state != channelClaimed {
 		c.claims[0] = nil
 		c.claims = c.claims[1:]
 	}

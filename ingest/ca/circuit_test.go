@@ -217,6 +217,19 @@ func TestCircuitClearsClaimsThatNobodyWaitsFor(t *testing.T) {
 	}
 }
 
+func TestAnswersThatNobodyReadsEndTheCircuit(t *testing.T) {
+	c := connected(t, DBRDouble, 1)
+	for i := range uint32(2 * maxProvoked / HeaderSize) {
+		if e := handle(t, c, Header{Command: CmdCreateChan, P1: 1000 + i, P2: i}); e.Kind == EventLost {
+			if len(c.out) > maxProvoked+HeaderSize {
+				t.Errorf("%d bytes wait", len(c.out))
+			}
+			return
+		}
+	}
+	t.Errorf("%d bytes wait and the circuit goes on", len(c.out))
+}
+
 func TestCircuitRefusesImpossibleClaims(t *testing.T) {
 	c := connected(t, DBRDouble, 1)
 	if e := handle(t, c, Header{Command: CmdCreateChan, DataType: 5, Count: 2, P1: testCID, P2: 3}); e.Kind != EventRejected {
@@ -444,6 +457,9 @@ func TestCircuitIDsAreNotReusedWhileInUse(t *testing.T) {
 }
 
 func FuzzCircuit(f *testing.F) {
+	for _, b := range wire(f) {
+		f.Add(b)
+	}
 	payload, _ := encodeTime(f, DBRTimeDouble, []float64{1})
 	f.Add(AppendMessage(nil, Header{Command: CmdEventAdd, DataType: 20, Count: 1, P1: 1, P2: 1}, payload))
 	f.Add(AppendError(nil, testCID, StatusGetFail, Header{Command: CmdReadNotify, P2: 2}, "x"))

@@ -121,6 +121,11 @@ func TestDecodeCtrlRefusesShortPayloads(t *testing.T) {
 }
 
 func FuzzDecodeCtrl(f *testing.F) {
+	for _, b := range wire(f) {
+		if h, n, err := ParseHeader(b); err == nil && n > 0 {
+			f.Add(h.DataType, h.Count, b[n:])
+		}
+	}
 	f.Add(uint16(DBRCtrlDouble), uint32(1), make([]byte, 88))
 	f.Add(uint16(DBRCtrlEnum), uint32(1), make([]byte, 424))
 	f.Fuzz(func(t *testing.T, d uint16, count uint32, payload []byte) {

@@ -67,7 +67,7 @@ func DecodeTime(dst []byte, d DBR, count uint32, waveform bool, payload []byte) 
 	if empty {
 		event = schema.AppendString(event, nil)
 	} else if waveform {
-		event = appendWaveform(event, d.Native(), int(count), values)
+		event = appendWaveform(event, d.Native(), values)
 	} else {
 		event = appendScalar(event, d.Native(), values)
 	}
@@ -94,7 +94,7 @@ func appendScalar(b []byte, native DBR, v []byte) []byte {
 
 // appendWaveform grows b once: v is already checked to be there, so the growth
 // is bounded by what the peer really sent.
-func appendWaveform(b []byte, native DBR, n int, v []byte) []byte {
+func appendWaveform(b []byte, native DBR, v []byte) []byte {
 	b = slices.Grow(b, len(v)+32)
 	switch native {
 	case DBRString:
@@ -103,17 +103,15 @@ func appendWaveform(b []byte, native DBR, n int, v []byte) []byte {
 		}
 		return b
 	case DBRShort:
-		return schema.AppendSints(b, n, func(i int) int32 { return int32(int16(binary.BigEndian.Uint16(v[2*i:]))) })
-	case DBRFloat:
-		return schema.AppendFloats(b, n, func(i int) float32 { return math.Float32frombits(binary.BigEndian.Uint32(v[4*i:])) })
+		return schema.AppendNetwork16(b, v, true)
 	case DBREnum:
-		return schema.AppendSints(b, n, func(i int) int32 { return int32(binary.BigEndian.Uint16(v[2*i:])) })
+		return schema.AppendNetwork16(b, v, false)
 	case DBRChar:
 		return schema.AppendBytes(b, v)
-	case DBRLong:
-		return schema.AppendInts(b, n, func(i int) int32 { return int32(binary.BigEndian.Uint32(v[4*i:])) })
+	case DBRFloat, DBRLong:
+		return schema.AppendNetwork32(b, v)
 	}
-	return schema.AppendDoubles(b, n, func(i int) float64 { return math.Float64frombits(binary.BigEndian.Uint64(v[8*i:])) })
+	return schema.AppendNetwork64(b, v)
 }
 
 // firstYear and lastYear are what 32 bits of seconds since 1990 reach.

@@ -192,25 +192,12 @@ func TestDecodeTimeTellsAnEmptyScalarFromDamage(t *testing.T) {
 	}
 }
 
-func TestDecodeTimeOfNumbersAllocatesNothing(t *testing.T) {
-	dst := make([]byte, 0, 1024)
-	for _, test := range decodeTests {
-		if test.native == DBRString {
-			continue
-		}
-		payload, n := encodeTime(t, test.native.Time(), test.values)
-		allocs := testing.AllocsPerRun(10, func() {
-			if _, _, err := DecodeTime(dst, test.native.Time(), n, test.waveform, payload); err != nil {
-				t.Fatal(err)
-			}
-		})
-		if allocs != 0 {
-			t.Errorf("%s: %v allocations", test.name, allocs)
+func FuzzDecodeTime(f *testing.F) {
+	for _, b := range wire(f) {
+		if h, n, err := ParseHeader(b); err == nil && n > 0 {
+			f.Add(h.DataType, h.Count, h.Count != 1, b[n:])
 		}
 	}
-}
-
-func FuzzDecodeTime(f *testing.F) {
 	for _, test := range decodeTests {
 		payload, n := encodeTime(f, test.native.Time(), test.values)
 		f.Add(uint16(test.native.Time()), n, test.waveform, payload)
@@ -228,30 +215,4 @@ func FuzzDecodeTime(f *testing.F) {
 			t.Fatalf("%v x %d: %+v, %v; want %v", DBR(d), count, e, err, s.Time)
 		}
 	})
-}
-
-func benchmarkDecode(b *testing.B, native DBR, waveform bool, values any) {
-	payload, n := encodeTime(b, native.Time(), values)
-	dst := make([]byte, 0, 1<<18)
-	b.SetBytes(int64(len(payload)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, err := DecodeTime(dst, native.Time(), n, waveform, payload); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkDecodeTimeDouble(b *testing.B) {
-	benchmarkDecode(b, DBRDouble, false, []float64{8.25})
-}
-
-func BenchmarkDecodeTimeEnum(b *testing.B) { benchmarkDecode(b, DBREnum, false, []uint16{3}) }
-
-func BenchmarkDecodeTimeString(b *testing.B) {
-	benchmarkDecode(b, DBRString, false, []string{"beam on target"})
-}
-
-func BenchmarkDecodeTimeDoubles20000(b *testing.B) {
-	benchmarkDecode(b, DBRDouble, true, make([]float64, 20_000))
 }

@@ -12,5 +12,19 @@
 // IOC sent them. What cannot be right is an error that wraps [ErrMalformed].
 //
 // Both ends of the protocol are driven from it: caclient puts sockets and
-// timers around it, simioc serves with the same codec.
+// timers around it, simioc serves with the same codec. Who drives a circuit
+// owns a connection, a clock and a lock, and has four things to do:
+//
+//   - send what [Circuit.TakeOutput] gives, after each call that may ask for
+//     something (it is empty when nothing is to be sent);
+//   - read into [Splitter.Buffer], tell [Circuit.Heard], and give every message
+//     of [Splitter.Next] to [Circuit.Handle], whose event says what came of it;
+//   - call [Circuit.Tick] at [Circuit.Deadline]: silence, time-outs and probes
+//     are there, and [EventLost] asks for the end of the connection;
+//   - at the end, tell the owners of [Circuit.Owners] and [Circuit.Gets].
+//
+// No type here is safe for concurrent use, none has a goroutine, and nothing is
+// to be closed. Payloads point into the bytes that were given and live as long
+// as these. Numbers in payloads are big-endian; [DBR.ValueOffset] and
+// [DBR.ElementSize] say where they stand.
 package ca

@@ -1,6 +1,9 @@
 package ca
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // EventKind says what an [Event] of a circuit is.
 type EventKind uint8
@@ -22,6 +25,7 @@ const (
 	EventRenewed                       // that value had not come as an update: the monitor was added anew
 	EventStale                         // it has missed something again: a new circuit may help
 	EventAccess                        // the access rights of a connected channel changed: Info
+	EventProperties                    // units, limits or labels, at the beginning and when they change: a CTRL payload
 )
 
 // Event is what one message, or time, does to a circuit.
@@ -31,8 +35,9 @@ type Event struct {
 	Connected bool // EventEnded: the channel had been connected
 	Type      DBR
 	Count     uint32
-	Status    uint32 // ECA
-	Payload   []byte // valid as long as Handle's
+	Status    uint32        // ECA
+	Payload   []byte        // valid as long as Handle's
+	Paused    time.Duration // EventUpdate: flow control had the server paused for so long since the update before
 	Info      Info
 	Reply     Reply
 	Text      string
@@ -83,7 +88,7 @@ func (c *Circuit) granted(h Header) Event {
 	}
 	changed := ch.rights != h.P2&(AccessRead|AccessWrite)
 	ch.rights = h.P2 & (AccessRead | AccessWrite)
-	if !changed || !ch.open {
+	if !changed || !ch.open() {
 		return Event{}
 	}
 	return Event{Kind: EventAccess, Owner: ch.owner, Info: c.info(ch)}
@@ -111,7 +116,7 @@ func (c *Circuit) update(h Header, payload []byte, tooLarge bool) Event {
 	if sub.channel == nil {
 		return Event{}
 	}
-	e := Event{Kind: EventUpdate, Owner: sub.channel.owner, Type: DBR(h.DataType), Count: h.Count, Status: h.P1}
+	e := Event{Kind: EventUpdate, Owner: sub.channel.owner, Type: DBR(h.DataType), Count: h.Count, Status: c.status(h)}
 	if e.Type != sub.dbr {
 		bad := rejected("an update of %v for a subscription of %v", e.Type, sub.dbr)
 		bad.Owner = e.Owner
@@ -125,8 +130,16 @@ func (c *Circuit) update(h Header, payload []byte, tooLarge bool) Event {
 			return Event{Kind: EventRejected, Owner: e.Owner, Err: err}
 		}
 		e.Payload = payload
+		if sub.habit == nil {
+			e.Kind = EventProperties
+			return e
+		}
+		e.Paused = c.flow.since(sub)
 		sub.habit.updated(c.at, &c.options, e.Type, e.Count, payload)
 		return e
+	}
+	if sub.habit == nil {
+		return Event{} // its monitor tells that reading is denied
 	}
 	sub.habit.alive(c.at, &c.options)
 	return e
@@ -142,7 +155,7 @@ func (c *Circuit) answer(h Header, payload []byte, tooLarge bool) Event {
 	if g.put != noPut {
 		return g.putDone(StatusNormal, "")
 	}
-	e := Event{Kind: EventGet, Owner: g.owner, Type: DBR(h.DataType), Count: h.Count, Status: h.P1}
+	e := Event{Kind: EventGet, Owner: g.owner, Type: DBR(h.DataType), Count: h.Count, Status: c.status(h)}
 	switch {
 	case tooLarge:
 		e.Status = StatusTooLarge
@@ -170,23 +183,41 @@ func (c *Circuit) endGet(g *get) {
 	}
 }
 
+// maxProvoked is how many bytes may wait for a server that makes this end
+// answer and reads none of it.
+const maxProvoked = 16 << 20
+
 // created takes the answer to a claim. One that nobody waits for any more is
 // cleared, or the server would keep the channel for the life of the circuit.
 func (c *Circuit) created(h Header) Event {
 	ch, ok := c.channels[h.P1]
 	if !ok {
-		c.out = AppendClearChannel(c.out, h.P2, h.P1)
+		if len(c.out) > maxProvoked {
+			return Event{Kind: EventLost, Err: ErrNotReading}
+		}
+		if c.minor >= minorClaimName {
+			c.out = AppendClearChannel(c.out, h.P2, h.P1)
+		}
 		return Event{}
 	}
-	if ch.open {
+	if ch.open() {
 		return rejected("CREATE_CHAN for a channel that is connected")
 	}
 	if h.DataType > uint16(DBRDouble) {
-		c.out = AppendClearChannel(c.out, h.P2, h.P1)
+		c.out = AppendClearChannel(c.out, ch.sidOf(h), h.P1)
 		c.forget(ch)
 		return Event{Kind: EventEnded, Owner: ch.owner, Err: fmt.Errorf("%w: %d", ErrNativeType, h.DataType)}
 	}
-	ch.open, ch.sid, ch.native, ch.count = true, h.P2, DBR(h.DataType), h.Count
+	return c.opened(ch, ch.sidOf(h), DBR(h.DataType), h.Count)
+}
+
+// opened begins what is wanted of a channel that the server has.
+func (c *Circuit) opened(ch *circuitChannel, sid uint32, native DBR, count uint32) Event {
+	ch.state, ch.sid, ch.native, ch.count = channelOpen, sid, native, count
+	if c.minor < minorRights {
+		ch.rights = AccessRead | AccessWrite
+	}
+	c.watchProperties(ch) // first: they describe the values
 	c.subscribe(ch)
 	return Event{Kind: EventConnected, Owner: ch.owner, Info: c.info(ch)}
 }
@@ -197,8 +228,9 @@ func (c *Circuit) ended(cid uint32, cause error) Event {
 	if !ok {
 		return Event{}
 	}
+	connected := ch.open()
 	c.forget(ch)
-	return Event{Kind: EventEnded, Owner: ch.owner, Connected: ch.open, Err: cause}
+	return Event{Kind: EventEnded, Owner: ch.owner, Connected: connected, Err: cause}
 }
 
 // failure takes ERROR. What failed stands in the header of the request that

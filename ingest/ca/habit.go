@@ -141,15 +141,16 @@ func (c *Circuit) verify(now time.Time, events []Event) []Event {
 		return events
 	}
 	c.look = now.Add(time.Duration(habitLook * float64(c.options.Silence)))
-	if c.watch.state != watchQuiet {
+	if c.watch.state != CircuitQuiet {
 		return events
 	}
 	at := now.Sub(c.began)
 	for _, sub := range c.subs {
-		if sub.channel == nil || at < sub.habit.due && sub.habit.missed == 0 {
+		h := sub.habit
+		if sub.channel == nil || h == nil || at < h.due && h.missed == 0 {
 			continue
 		}
-		switch h := &sub.habit; {
+		switch {
 		case h.reading:
 		case h.missed > 0 && at >= h.missed:
 			if !h.renewed {
@@ -179,7 +180,7 @@ func (c *Circuit) readAgain(now time.Time, sub *subscription) Event {
 // verified takes the answer, or the failure, of a verifying read.
 func (c *Circuit) verified(g *get, e Event) {
 	c.verifying--
-	h, at := &g.verifies.habit, c.at
+	h, at := g.verifies.habit, c.at
 	h.reading = false
 	// What is right needs no look for as long again as it was silent, up to
 	// the long period; nor does a server that fails to answer get more reads.
@@ -196,7 +197,7 @@ func (c *Circuit) verified(g *get, e Event) {
 // renew cancels a monitor and adds it again.
 func (c *Circuit) renew(sub *subscription, at time.Duration) Event {
 	ch, h := sub.channel, sub.habit
-	c.cancel(ch)
+	c.cancel(&ch.sub)
 	c.subscribe(ch)
 	// Without even a first value it is looked at soon.
 	h.updates, h.renewed, h.missed, h.last, h.due = 0, true, 0, at, at+c.options.Silence

@@ -14,9 +14,13 @@ const (
 	HeaderSize         = 16
 	ExtendedHeaderSize = 24
 
-	// MaxPayload is the largest payload that is taken from a peer; a larger
-	// one is a broken or hostile server, not a waveform.
-	MaxPayload = 64 << 20
+	// MaxValue is the most bytes of elements that a value has here.
+	MaxValue = 64 << 20
+
+	// MaxPayload is the largest payload that is taken from a peer, a value
+	// with the head of any DBR type; a larger one is a broken or hostile
+	// server, not a waveform.
+	MaxPayload = MaxValue + 512
 
 	// extendedMark as payload size announces the extended form. A standard
 	// message therefore carries at most 65528 bytes and 65534 elements.

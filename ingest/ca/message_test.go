@@ -109,6 +109,9 @@ func TestParseMessageRefusesUnalignedPayloads(t *testing.T) {
 }
 
 func FuzzParseMessage(f *testing.F) {
+	for _, b := range wire(f) {
+		f.Add(b)
+	}
 	f.Add(AppendCreateChan(AppendVersion(nil), 1, "SIM:AI1"))
 	f.Add(AppendMessage(nil, Header{Command: CmdEventAdd, Count: 70000}, make([]byte, 24)))
 	f.Add([]byte("00\x00\x0000\xff\xff00000000")) // 65535 elements in a standard header come back in an extended one

@@ -39,7 +39,7 @@ const smallPayload = 16 << 10
 // bounds how many.
 func (c *Circuit) Put(now time.Time, cid uint32, values any, complete bool, owner any) error {
 	ch, ok := c.channels[cid]
-	if !ok || !ch.open {
+	if !ok || !ch.open() {
 		return ErrNotConnected
 	}
 	if ch.rights&AccessWrite == 0 {

@@ -11,6 +11,10 @@ type Reply struct {
 	Port    uint16 // of the server's TCP listener
 	Address uint32 // IPv4, or [AddressOfSender]
 	Minor   uint16 // of the server, 0 if it did not say
+	Old     bool   // it is older than minor 4, and has given the name a channel at once
+	SID     uint32 // of that channel
+	Native  DBR    // of that channel, valid before minor 2
+	Count   uint32 // of that channel, valid before minor 2
 }
 
 // Minor versions at which search replies learnt to say more.
@@ -69,6 +73,10 @@ func replyOf(h Header, payload []byte, defaultPort uint16) Reply {
 	}
 	if r.Minor < minorReplyAddress {
 		r.Address = AddressOfSender
+	}
+	// A newer server that left its minor version out does say where it is.
+	if r.Minor > 0 && r.Minor < minorClaimName || r.Minor == 0 && h.P1 != AddressOfSender && len(payload) < 4 {
+		r.Old, r.SID, r.Native, r.Count = true, h.P1, DBR(h.DataType), h.Count
 	}
 	if r.Minor < minorReplyPort {
 		r.Port = defaultPort

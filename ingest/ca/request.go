@@ -9,9 +9,17 @@ import (
 // takes, terminating NUL included.
 const maxIdentity = 512
 
-// AppendVersion adds the VERSION that begins a circuit (priority 0).
-func AppendVersion(b []byte) []byte {
-	return AppendHeader(b, Header{Command: CmdVersion, Count: MinorVersion})
+// MaxPriority is the highest priority of a circuit: a server closes one that
+// asks for more.
+const MaxPriority = 99
+
+// AppendVersion adds the VERSION that begins a circuit of priority 0.
+func AppendVersion(b []byte) []byte { return AppendPriorityVersion(b, 0) }
+
+// AppendPriorityVersion adds the VERSION that begins a circuit with a priority
+// of 0 to [MaxPriority].
+func AppendPriorityVersion(b []byte, priority uint8) []byte {
+	return AppendHeader(b, Header{Command: CmdVersion, DataType: uint16(priority), Count: MinorVersion})
 }
 
 // AppendDatagramVersion adds the VERSION that begins a UDP datagram, with its

@@ -139,6 +139,35 @@ func TestSearchOfLiveNamesIsNotHeldUp(t *testing.T) {
 	}
 }
 
+// TestSearchOfASiteThatIsBackFloodsNobody: all of 100,000 names are answered
+// at once, after a power cut, and yet the datagrams keep the peak rate.
+func TestSearchOfASiteThatIsBackFloodsNobody(t *testing.T) {
+	s := NewSearchSchedule(SearchOptions{})
+	const n = 100_000
+	for cid := range uint32(n) {
+		if err := s.Add(start, cid, fmt.Sprintf("SITE:DEVICE:%06d", cid), 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	perSecond, all := map[int]int{}, 0
+	var last time.Time
+	simulate(t, s, start, 20*time.Second, func(now time.Time, names map[uint32]string) {
+		perSecond[int(now.Sub(start).Seconds())]++
+		all, last = all+1, now
+		for cid := range names {
+			s.Answered(cid)
+		}
+	})
+	for second, datagrams := range perSecond {
+		if limit := 500 + 64 + 1; datagrams > limit {
+			t.Errorf("%d datagrams in second %d", datagrams, second)
+		}
+	}
+	if s.Len() != 0 || all > n/25 || last.Sub(start) > 10*time.Second {
+		t.Errorf("%d names left, %d datagrams, the last after %v", s.Len(), all, last.Sub(start))
+	}
+}
+
 func TestSearchBoostsTheNamesOfAServerThatIsBack(t *testing.T) {
 	s := NewSearchSchedule(SearchOptions{})
 	for cid := range uint32(100) {
@@ -282,7 +311,8 @@ func TestRepliesFollowTheMinorVersion(t *testing.T) {
 		{"13", []byte{0, 13, 0, 0, 0, 0, 0, 0}, Reply{CID: 5, Port: 1234, Address: 0x0a000005, Minor: 13}},
 		{"7 has no address", []byte{0, 7, 0, 0, 0, 0, 0, 0}, Reply{CID: 5, Port: 1234, Address: AddressOfSender, Minor: 7}},
 		{"4 has no port", []byte{0, 4, 0, 0, 0, 0, 0, 0}, Reply{CID: 5, Port: 5064, Address: AddressOfSender, Minor: 4}},
-		{"no payload", nil, Reply{CID: 5, Port: 5064, Address: AddressOfSender}},
+		{"3 has claimed already", []byte{0, 3, 0, 0, 0, 0, 0, 0}, Reply{CID: 5, Port: 5064, Address: AddressOfSender, Minor: 3, Old: true, SID: 0x0a000005, Native: 1234}},
+		{"no payload", nil, Reply{CID: 5, Port: 5064, Address: AddressOfSender, Old: true, SID: 0x0a000005, Native: 1234}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -319,6 +349,9 @@ func TestDatagramKeepsWhatStandsBeforeTheDamage(t *testing.T) {
 }
 
 func FuzzDatagram(f *testing.F) {
+	for _, b := range wire(f) {
+		f.Add(b)
+	}
 	f.Add(AppendSearchReply(AppendDatagramVersion(nil, 3), 9, 5064, AddressOfSender))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var d Datagram

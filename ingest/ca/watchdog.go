@@ -2,13 +2,57 @@ package ca
 
 import "time"
 
-// watch is a circuit's receive watchdog (libca's, with one difference: any
-// byte counts as life, not only the ECHO's answer, because an archive wants
-// the data of a server that forgets to echo).
+// CircuitState is where a circuit stands between its server's words. Every
+// state but CircuitLost, which is the end, has a limit of time after which it
+// is left: see [Circuit.Tick].
+type CircuitState uint8
+
+// The states of a circuit.
+const (
+	CircuitFresh        CircuitState = iota // the connection stands, nothing came yet
+	CircuitFreshProbed                      // still nothing: an ECHO is on its way
+	CircuitQuiet                            // the server spoke, nothing is wrong
+	CircuitProbing                          // it is silent: an ECHO is on its way
+	CircuitUnresponsive                     // that was not answered: the channels count as disconnected
+	CircuitLost                             // nor was another: to be closed
+)
+
+// circuitMove says how a state is left: what any bytes lead to, and what time
+// does after limit. Every row of time comes nearer to CircuitLost, so silence
+// ends every circuit.
+type circuitMove struct {
+	name        string
+	limit       func(*CircuitOptions) time.Duration
+	bytes, time CircuitState
+	event       EventKind // of the move by time
+	echo        bool      // with it
+}
+
+// circuitMoves is the watchdog (libca's, with one difference: any byte counts
+// as life, not only the ECHO's answer, because an archive wants the data of a
+// server that forgets to echo). A server that never spoke is left without the
+// patience of CircuitUnresponsive: nothing would be lost.
+var circuitMoves = [...]circuitMove{
+	CircuitFresh: {name: "fresh", limit: func(o *CircuitOptions) time.Duration { return o.FirstByte },
+		bytes: CircuitQuiet, time: CircuitFreshProbed, event: EventProbe, echo: true},
+	CircuitFreshProbed: {name: "fresh, probed", limit: func(o *CircuitOptions) time.Duration { return o.EchoTimeout },
+		bytes: CircuitQuiet, time: CircuitLost, event: EventLost},
+	CircuitQuiet: {name: "quiet", limit: func(o *CircuitOptions) time.Duration { return o.ConnTimeout },
+		bytes: CircuitQuiet, time: CircuitProbing, event: EventProbe, echo: true},
+	CircuitProbing: {name: "probing", limit: func(o *CircuitOptions) time.Duration { return o.EchoTimeout },
+		bytes: CircuitQuiet, time: CircuitUnresponsive, event: EventUnresponsive, echo: true},
+	CircuitUnresponsive: {name: "unresponsive", limit: func(o *CircuitOptions) time.Duration { return o.GiveUp },
+		bytes: CircuitQuiet, time: CircuitLost, event: EventLost},
+	CircuitLost: {name: "lost", bytes: CircuitLost, time: CircuitLost, event: EventLost},
+}
+
+// String is the state's name.
+func (s CircuitState) String() string { return circuitMoves[s].name }
+
+// watch is how a circuit's silence is watched.
 type watch struct {
-	state watchState
-	heard bool // anything since the dial
-	due   time.Time
+	state CircuitState
+	due   time.Time // the state's limit
 	last  time.Time // bytes came
 	// suspicious: the server's beacons were odd, so they prove nothing until
 	// it speaks on the circuit.
@@ -19,26 +63,25 @@ type watch struct {
 // may have lost its circuits and go on to send beacons.
 const beaconTrust = 10
 
-type watchState uint8
-
-const (
-	watchQuiet        watchState = iota // nothing is wrong
-	watchProbing                        // an ECHO is on its way
-	watchUnresponsive                   // it was not answered
-)
-
-func (w *watch) begin(now time.Time, patience time.Duration) {
-	w.state, w.due = watchQuiet, now.Add(patience)
+// enter begins a state and its limit.
+func (c *Circuit) enter(s CircuitState, now time.Time) {
+	c.watch.state = s
+	if limit := circuitMoves[s].limit; limit != nil {
+		c.watch.due = now.Add(limit(&c.options))
+	}
 }
+
+// State is where the circuit stands.
+func (c *Circuit) State() CircuitState { return c.watch.state }
 
 // Heard says that bytes arrived. revived is true when the circuit was
 // unresponsive until now: its channels are connected again, with their
 // subscriptions as they were.
 func (c *Circuit) Heard(now time.Time) (revived bool) {
-	revived = c.watch.state == watchUnresponsive
+	revived = c.watch.state == CircuitUnresponsive
 	c.at = now.Sub(c.began)
-	c.watch.heard, c.watch.suspicious, c.watch.last = true, false, now
-	c.watch.begin(now, c.options.ConnTimeout)
+	c.watch.suspicious, c.watch.last = false, now
+	c.enter(circuitMoves[c.watch.state].bytes, now)
 	return revived
 }
 
@@ -48,7 +91,7 @@ func (c *Circuit) Heard(now time.Time) (revived bool) {
 // [Circuit.Tick] probe.
 func (c *Circuit) Beacon(now time.Time, v Verdict) {
 	w := &c.watch
-	if w.state != watchQuiet || !w.heard {
+	if w.state != CircuitQuiet {
 		return
 	}
 	switch v {
@@ -68,11 +111,14 @@ func (c *Circuit) Beacon(now time.Time, v Verdict) {
 }
 
 // Unresponsive says whether the server has stopped to answer.
-func (c *Circuit) Unresponsive() bool { return c.watch.state == watchUnresponsive }
+func (c *Circuit) Unresponsive() bool { return c.watch.state == CircuitUnresponsive }
 
 // Deadline is when [Circuit.Tick] has something to do.
 func (c *Circuit) Deadline() time.Time {
 	due := c.watch.due
+	if len(c.early) > 0 {
+		return c.began // they wait for no time
+	}
 	if c.options.Silence > 0 && len(c.subs) > 0 && c.look.Before(due) {
 		due = c.look
 	}
@@ -93,29 +139,27 @@ func (c *Circuit) Deadline() time.Time {
 }
 
 // Tick does what time alone demands: ECHO, unresponsive, gets and claims that
-// expire, monitors that are silent against their habit. The last event may be [EventLost]: the circuit is to be closed.
+// expire, monitors that are silent
+// against their habit. The last event may be [EventLost]: the circuit is to be
+// closed.
 func (c *Circuit) Tick(now time.Time) []Event {
 	c.at = now.Sub(c.began)
-	events := c.verify(now, c.expireClaims(now, c.expireGets(now, nil)))
+	events := c.verify(now, c.expireClaims(now, c.expireGets(now, c.early)))
+	c.early = nil
 	if now.Before(c.watch.due) {
 		return events
 	}
-	switch c.watch.state {
-	case watchQuiet:
+	move := &circuitMoves[c.watch.state]
+	if move.echo {
 		c.out = AppendEcho(c.out, c.minor)
-		c.watch.state, c.watch.due = watchProbing, now.Add(c.options.EchoTimeout)
-		return append(events, Event{Kind: EventProbe})
-	case watchProbing:
-		if !c.watch.heard {
-			// It accepted the connection and never spoke: nothing would be lost.
-			return append(events, Event{Kind: EventLost, Err: ErrUnresponsive})
-		}
-		c.out = AppendEcho(c.out, c.minor)
-		c.watch.state, c.watch.due = watchUnresponsive, now.Add(c.options.GiveUp)
-		return append(events, Event{Kind: EventUnresponsive, Err: ErrUnresponsive})
 	}
-	return append(events, Event{Kind: EventLost, Err: ErrUnresponsive})
+	c.enter(move.time, now)
+	e := Event{Kind: move.event}
+	if e.Kind != EventProbe {
+		e.Err = ErrUnresponsive
+	}
+	return append(events, e)
 }
 
 // Began says that the connection stands: the watch over silence begins now.
-func (c *Circuit) Began(now time.Time) { c.watch.begin(now, c.options.FirstByte) }
+func (c *Circuit) Began(now time.Time) { c.enter(CircuitFresh, now) }

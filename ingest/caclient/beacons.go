@@ -85,8 +85,10 @@ func (c *Client) hear(beacons []ca.Beacon, from netip.Addr) {
 		if verdict == ca.BeaconIgnored {
 			continue
 		}
-		if circ, ok := c.circuits[addr]; ok {
-			circ.beacon(now, verdict)
+		for _, priority := range c.ranks {
+			if circ, ok := c.circuits[server{addr, priority}]; ok {
+				circ.beacon(now, verdict)
+			}
 		}
 		if verdict == ca.BeaconAnomaly {
 			c.metrics.anomalies.Inc()

@@ -36,6 +36,15 @@ type AccessHandler interface {
 	AccessChanged(ch *Channel, info Info)
 }
 
+// PropertiesHandler is a [Handler] that also wants the units, limits and labels
+// that [Channel.WatchProperties] asks for.
+type PropertiesHandler interface {
+	Handler
+	// Properties is called as the others are: after each Connected, and when
+	// the server says that something has changed.
+	Properties(ch *Channel, m ca.Metadata)
+}
+
 // Info is what a connected channel is.
 type Info struct {
 	Native             ca.DBR // 0 to 6
@@ -52,6 +61,10 @@ type Update struct {
 	Status   uint32    // ECA; anything but [ca.StatusNormal] comes without payload
 	Payload  []byte    // checked to hold Count elements of Type; valid during the call
 	Received time.Time // when its bytes were read
+
+	// Paused is how long flow control ([Options].FlowControl) had the server
+	// paused since the channel's update before; what it merged then is lost.
+	Paused time.Duration
 }
 
 // StatusError is the failure that a server answered a get with.
@@ -72,21 +85,23 @@ func (e *StatusError) Error() string {
 // from any goroutine, handlers included.
 type Channel struct {
 	// set by Open and Sibling, read-only
-	client  *Client
-	cid     uint32
-	name    string
-	handler Handler
-	sibling bool
+	client   *Client
+	cid      uint32
+	name     string
+	handler  Handler
+	priority uint8
+	sibling  bool
 
 	closed atomic.Bool // set under client.mu
 
 	// guarded by client.mu
-	circuit  *circuit // nil while searched
-	mask     uint16   // of the wanted monitor, 0 is none
-	failures int      // claims that failed in a row
-	warned   bool     // of a second server
-	hinted   bool     // claimed where it was found last, without a search
-	found    netip.AddrPort
+	state      State
+	circuit    *circuit // nil while searched
+	mask       uint16   // of the wanted monitor, 0 is none
+	properties bool     // wanted
+	warned     bool     // of a second server
+	failures   int8     // claims that failed in a row
+	found      netip.AddrPort
 
 	// owned by the read goroutine of circuit, which hands it over under client.mu
 	reported bool // Connected was called, Disconnected not yet
@@ -95,9 +110,16 @@ type Channel struct {
 // Open begins to search a name. The handler is called from then on until
 // Close. Nothing is sent before [Client.Run].
 func (c *Client) Open(name string, h Handler) *Channel {
+	return c.OpenPriority(name, c.options.Priority, h)
+}
+
+// OpenPriority is Open with a priority of its own, 0 to 99: a server may serve
+// the circuits of higher ones first, and there is one for each priority.
+func (c *Client) OpenPriority(name string, priority uint8, h Handler) *Channel {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ch := c.add(name, h)
+	ch.priority = min(priority, ca.MaxPriority)
 	if c.ask(ch) {
 		return ch
 	}
@@ -115,8 +137,16 @@ func (c *Client) add(name string, h Handler) *Channel {
 	}
 	ch := &Channel{client: c, cid: c.nextCID, name: name, handler: h}
 	c.channels[ch.cid] = ch
+	c.states[Searched]++
 	c.nextCID++
 	return ch
+}
+
+// forget takes a channel that has ended off the client's books. mu is held.
+func (c *Client) forget(ch *Channel) {
+	ch.enter(Closed)
+	c.states[Closed]--
+	delete(c.channels, ch.cid)
 }
 
 // Name is the name that was opened.
@@ -162,6 +192,22 @@ func (ch *Channel) Unsubscribe() {
 	ch.want(0, func(core *ca.Circuit) { core.Unsubscribe(ch.cid) })
 }
 
+// WatchProperties wants the units, limits and labels, if the handler is a
+// [PropertiesHandler]: after each connection and when they change. It is a
+// subscription of its own (DBE_PROPERTY); servers that do not know it tell the
+// properties of the connection alone. Strings have none.
+func (ch *Channel) WatchProperties() {
+	ch.client.mu.Lock()
+	defer ch.client.mu.Unlock()
+	if _, ok := ch.handler.(PropertiesHandler); !ok || ch.properties {
+		return
+	}
+	ch.properties = true
+	if ch.circuit != nil {
+		ch.circuit.do(func(core *ca.Circuit) { ch.circuit.watchProperties(core, ch) })
+	}
+}
+
 func (ch *Channel) want(mask uint16, do func(*ca.Circuit)) {
 	ch.client.mu.Lock()
 	defer ch.client.mu.Unlock()
@@ -180,7 +226,7 @@ func (ch *Channel) Close() {
 	if ch.closed.Swap(true) {
 		return
 	}
-	delete(c.channels, ch.cid)
+	c.forget(ch)
 	c.spare(ch)
 	c.schedule.Remove(ch.cid)
 	if ch.circuit != nil {
@@ -208,11 +254,12 @@ func (ch *Channel) Sibling(name string, h Handler) (*Channel, error) {
 	}
 	sibling := c.add(name, h)
 	sibling.sibling = true
-	sibling.circuit = ch.circuit
-	if !ch.circuit.do(func(core *ca.Circuit) { core.Create(ch.circuit.now(time.Now()), sibling.cid, name, 0, sibling) }) {
-		delete(c.channels, sibling.cid)
+	sibling.circuit, sibling.priority = ch.circuit, ch.priority
+	if !ch.circuit.create(sibling, ca.Reply{}) {
+		c.forget(sibling)
 		return nil, ca.ErrNotConnected
 	}
+	sibling.enter(Claimed)
 	return sibling, nil
 }
 

@@ -1,7 +1,6 @@
 package caclient_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -117,33 +116,4 @@ func TestChannelsThatComeAndGoLeaveNothingBehind(t *testing.T) {
 	if n := counted(t, reg, "server_failures_total"); n != 0 {
 		t.Errorf("the server reported %v failures", n)
 	}
-}
-
-// BenchmarkUpdates is the way from a socket to a handler.
-func BenchmarkUpdates(b *testing.B) {
-	s := newServer(b, all)
-	client := run(b, caclient.Options{}, s.addr())
-	c := &counter{event: make(chan struct{}, 1)}
-	const channels, each = 100, 100
-	for i := range channels {
-		client.Open(fmt.Sprintf("A:%d", i), c)
-	}
-	served := take(b, s.conns, "circuit")
-	var chunk []byte
-	for i := range uint32(channels) {
-		create := served.expect(ca.CmdCreateChan)
-		served.send(claimed(create.P1, i, ca.DBRDouble, 1))
-	}
-	for range channels {
-		add := served.expect(ca.CmdEventAdd)
-		for range each {
-			chunk = append(chunk, updated(add.P2, 1)...)
-		}
-	}
-	b.ResetTimer()
-	for range b.N {
-		served.send(chunk)
-	}
-	c.wait(b, "all updates", func() bool { return c.updated.Load() == int64(b.N)*channels*each })
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/channels/each, "ns/update")
 }

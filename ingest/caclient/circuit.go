@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -25,9 +25,9 @@ var errBusy = errors.New("the server does not read: too many requests wait for i
 type circuit struct {
 	// set by newCircuit, read-only
 	client *Client
-	addr   netip.AddrPort
-	kicks  chan struct{} // there is output
-	ended  chan struct{} // closed when the connection is not to be used any more
+	server
+	kicks chan struct{} // there is output
+	ended chan struct{} // closed when the connection is not to be used any more
 
 	// guarded by mu
 	mu        sync.Mutex
@@ -38,19 +38,21 @@ type circuit struct {
 	paused    time.Duration // spent in handlers: the circuit's clock stands still meanwhile
 	claimed   time.Time     // a claim was answered last
 	permanent bool          // to a name server
+	asked     bool          // for properties, of a channel that has some
+	told      bool          // they came
 	idle      time.Time     // without channels since; zero: it has some
 }
 
-func newCircuit(c *Client, addr netip.AddrPort, minor uint16) *circuit {
+func newCircuit(c *Client, to server, r ca.Reply) *circuit {
 	return &circuit{
 		client: c,
-		addr:   addr,
+		server: to,
 		kicks:  make(chan struct{}, 1),
 		ended:  make(chan struct{}),
 		core: ca.NewCircuit(ca.CircuitOptions{
-			ConnTimeout: c.options.ConnTimeout, GetTimeout: c.options.GetTimeout, Minor: minor,
-			Silence: c.options.Silence,
-			User:    c.options.User, Host: c.options.Host,
+			ConnTimeout: c.options.ConnTimeout, GetTimeout: c.options.GetTimeout, Minor: r.Minor, Old: r.Old,
+			Silence: c.options.Silence, Priority: to.priority, FlowControl: c.options.FlowControl,
+			User: c.options.User, Host: c.options.Host,
 		}, time.Now()),
 	}
 }
@@ -161,6 +163,56 @@ func (c *circuit) do(f func(*ca.Circuit)) bool {
 	return true
 }
 
+// create claims a channel, with what is wanted of it; false if the circuit has
+// ended. client.mu is held.
+func (c *circuit) create(ch *Channel, r ca.Reply) bool {
+	return c.do(func(core *ca.Circuit) {
+		core.CreateFound(c.now(time.Now()), ch.cid, ch.name, ch.mask, ch, r)
+		if ch.properties {
+			c.watchProperties(core, ch)
+		}
+	})
+}
+
+// watchProperties asks for properties, unless that is what the server hangs up
+// on. client.mu and mu are held.
+func (c *circuit) watchProperties(core *ca.Circuit, ch *Channel) {
+	if c.client.unasked[c.addr] < hangups {
+		core.WatchProperties(ch.cid)
+		if info, connected := core.Info(ch.cid); connected {
+			c.sentQuestion(info)
+		}
+	}
+}
+
+// sentQuestion notes that properties of a connected channel were asked for. mu
+// is held.
+func (c *circuit) sentQuestion(info ca.Info) {
+	c.asked = c.asked || info.Readable && info.Native != ca.DBRString
+}
+
+// hangups is how many circuits in a row a server may end after it was asked for
+// properties and told none. Then it is the question that it cannot stand, and
+// is not asked again: values matter more.
+const hangups = 2
+
+// judgeProperties notes how a circuit that ends took that question. client.mu
+// and mu are held.
+func (c *circuit) judgeProperties() {
+	unasked := c.client.unasked
+	switch {
+	case c.told:
+		delete(unasked, c.addr)
+	case c.asked && len(unasked) < maxUnasked:
+		if unasked[c.addr]++; unasked[c.addr] == hangups {
+			c.client.odd.warn("a server hangs up when asked for units and limits, and is not asked any more", "addr", c.addr)
+		}
+	}
+}
+
+// maxUnasked bounds the servers that are remembered for it.
+const maxUnasked = 10_000
+
 func (c *circuit) get(cid uint32, t ca.DBR, count uint32, done func(Update, error)) error {
 	return c.request(func(now time.Time) error { return c.core.Get(now, cid, t, count, done) })
 }
@@ -210,11 +262,12 @@ func (c *circuit) info(core ca.Info) Info {
 func (c *circuit) lose(cause error) {
 	client := c.client
 	client.mu.Lock()
-	if client.circuits[c.addr] == c {
-		delete(client.circuits, c.addr)
+	if client.circuits[c.server] == c {
+		delete(client.circuits, c.server)
 	}
 	c.mu.Lock()
 	owners, gets := c.core.Owners(), c.core.Gets()
+	c.judgeProperties()
 	c.mu.Unlock()
 	client.mu.Unlock()
 
@@ -231,15 +284,27 @@ func (c *circuit) lose(cause error) {
 	if stopping {
 		return
 	}
-	for _, owner := range owners {
-		c.drop(owner.(*Channel), cause)
+	for i, owner := range owners {
+		c.drop(owner.(*Channel), cause, rest(i))
 	}
 	client.wakeSearch()
 }
 
+// heralds is how many names of a lost circuit, a datagram full, are searched
+// at once. The first that is found brings the others with it: see reclaim and
+// claim. These are searched late, in case they have gone elsewhere.
+const heralds = 25
+
+func rest(i int) time.Duration {
+	if i < heralds {
+		return 0
+	}
+	return 10*time.Second + rand.N(20*time.Second)
+}
+
 // drop takes a channel off the circuit, tells its handler, and searches it
-// again unless it is a sibling.
-func (c *circuit) drop(ch *Channel, cause error) {
+// again, later by some time, unless it is a sibling.
+func (c *circuit) drop(ch *Channel, cause error, later time.Duration) {
 	connected := ch.reported
 	ch.reported = false
 	if (connected || ch.sibling) && !ch.closed.Load() {
@@ -251,20 +316,20 @@ func (c *circuit) drop(ch *Channel, cause error) {
 	if ch.closed.Load() || ch.circuit != c {
 		return
 	}
-	if ch.hinted {
-		ch.refused(cause)
-		c.client.searchInstead(time.Now(), ch)
+	if ch.state == Asked {
+		c.client.searchInstead(time.Now(), ch, ch.refused(cause)+later)
 		return
 	}
 	ch.circuit = nil
 	if ch.sibling {
 		ch.closed.Store(true)
-		delete(c.client.channels, ch.cid)
+		c.client.forget(ch)
 		return
 	}
-	delay := ch.again(connected)
+	ch.enter(Searched)
+	delay := ch.again(connected) + later
 	if connected && c.client.back(c.addr) {
-		delay /= 4 // it is up already
+		delay = (delay - later) / 4 // it is up already
 	}
 	if err := c.client.schedule.Add(time.Now(), ch.cid, ch.name, groupOf(c.addr), delay); err != nil {
 		c.client.log.Error("a channel can never connect", "pv", ch.name, "err", err)

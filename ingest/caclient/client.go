@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,8 @@ type Options struct {
 	GetTimeout      time.Duration // 0 is 10 s
 	MaxArrayBytes   int           // largest value taken from a server, header of the DBR type not counted (EPICS_CA_MAX_ARRAY_BYTES); 0 is as large as needed, up to 64 MiB
 	MulticastTTL    int           // of searches to multicast addresses (EPICS_CA_MCAST_TTL), 1 to 255; 0 is 1
+	Priority        uint8         // of circuits, 0 to 99: a hint for the servers' threads
+	FlowControl     bool          // ask servers that send faster than is read to pause (EVENTS_OFF): what they merge meanwhile is lost; an archive leaves it off
 	Silence         time.Duration // least silence of a monitor until its value is read to see whether it still works; 0 is 60 s, negative never
 	AddressFile     string        // remembers where names were found, to ask there first; "" remembers nothing
 	User, Host      string        // identity for access security; "" asks the operating system
@@ -70,7 +73,9 @@ type Client struct {
 	running  bool
 	stopped  bool // no circuit is begun any more
 	channels map[uint32]*Channel
-	circuits map[netip.AddrPort]*circuit
+	states   [states]int // channels in each state
+	circuits map[server]*circuit
+	ranks    []uint8 // priorities that circuits were asked for
 	schedule *ca.SearchSchedule
 	nextCID  uint32
 	boosted  time.Time // when all unknown names were last tried for a new server
@@ -78,6 +83,7 @@ type Client struct {
 	beacons  *ca.BeaconTable
 	places   destinations
 	renewals map[netip.AddrPort]time.Time // of circuits whose monitors stayed behind
+	unasked  map[netip.AddrPort]int       // circuits in a row that ended over a question for properties
 	redial   map[netip.AddrPort]time.Time // of name servers: not before
 	hints    map[string]netip.AddrPort    // where names that are not open were found last
 	asked    []asked                      // in the order of their times
@@ -107,12 +113,13 @@ func New(o Options) *Client {
 		confirmed: make(chan struct{}, 1),
 
 		channels: map[uint32]*Channel{},
-		circuits: map[netip.AddrPort]*circuit{},
+		circuits: map[server]*circuit{},
 		schedule: ca.NewSearchSchedule(ca.SearchOptions{Rate: o.SearchRate, LastPeriod: o.MaxSearchPeriod}),
 		// Anyone can answer a search; a random start makes ids hard to guess.
 		nextCID:  rand.Uint32(),
 		beacons:  ca.NewBeaconTable(time.Now()),
 		redial:   map[netip.AddrPort]time.Time{},
+		unasked:  map[netip.AddrPort]int{},
 		renewals: map[netip.AddrPort]time.Time{},
 		hints:    map[string]netip.AddrPort{},
 		known:    map[string]netip.AddrPort{},
@@ -193,27 +200,39 @@ const idleCircuit = 5 * time.Second
 func (c *Client) closeIdle(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for addr, circ := range c.circuits {
+	for at, circ := range c.circuits {
 		if circ.idleSince(now) > idleCircuit {
-			delete(c.circuits, addr)
+			delete(c.circuits, at)
 			circ.close()
 		}
 	}
 }
 
-// circuit gives the circuit to a server, dialling it if there is none. mu is held.
-func (c *Client) circuit(addr netip.AddrPort, minor uint16) *circuit {
-	if circ, ok := c.circuits[addr]; ok {
+// server is what a circuit leads to: channels of one priority share one.
+type server struct {
+	addr     netip.AddrPort
+	priority uint8
+}
+
+// circuit gives the circuit to a server that a reply has named, dialling it if
+// there is none. mu is held.
+func (c *Client) circuit(to server, r ca.Reply) *circuit {
+	if circ, ok := c.circuits[to]; ok {
 		return circ
 	}
-	c.boost(addr)
-	return c.dial(addr, minor)
+	circ := c.dial(to, r)
+	c.reclaim(circ)
+	c.boost(to.addr)
+	return circ
 }
 
 // dial begins a circuit. mu is held.
-func (c *Client) dial(addr netip.AddrPort, minor uint16) *circuit {
-	circ := newCircuit(c, addr, minor)
-	c.circuits[addr] = circ
+func (c *Client) dial(to server, r ca.Reply) *circuit {
+	circ := newCircuit(c, to, r)
+	c.circuits[to] = circ
+	if !slices.Contains(c.ranks, to.priority) {
+		c.ranks = append(c.ranks, to.priority)
+	}
 	c.wg.Go(circ.run)
 	return circ
 }

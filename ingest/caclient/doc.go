@@ -19,5 +19,16 @@
 // called on their circuit's read goroutine, in the order of the stream, with
 // no lock held: they may call any method of the client.
 //
-// It is driven by [Client.Run]; package ingest opens the channels.
+// It is driven by [Client.Run], which the caller starts in a goroutine and ends
+// by its context; it returns when all goroutines have ended. [Client.Open] may
+// be called before or after, from anywhere. A [Channel] lives until
+// [Channel.Close]: reconnections are its own, so who monitors calls
+// [Channel.Subscribe] once, and who reads waits for Connected first. A [Handler]
+// must not call [Channel.Get] or [Channel.PutValues], which wait for the
+// goroutine that runs it; [Channel.GetAsync] is for handlers. A payload is gone
+// when the handler returns.
+//
+// Package ca reads the payloads: [ca.DecodeTime] what a monitor brings,
+// [ca.DecodeCtrl] units, limits and labels. In the archiver package ingest
+// opens the channels; `pvlog ca` is the client of a command line.
 package caclient

@@ -40,7 +40,7 @@ func envArrayBytes(getenv func(string) string, warn warnFunc) int {
 	if auto := strings.TrimSpace(getenv("EPICS_CA_AUTO_ARRAY_BYTES")); auto == "" || strings.EqualFold(auto, "yes") {
 		return 0
 	}
-	return envNumber(getenv, name, minArrayBytes, minArrayBytes, ca.MaxPayload, warn)
+	return envNumber(getenv, name, minArrayBytes, minArrayBytes, ca.MaxValue, warn)
 }
 
 func envNumber(getenv func(string) string, name string, otherwise, least, most int, warn warnFunc) int {

@@ -189,3 +189,115 @@ func TestAClosedChannelsAddressIsKept(t *testing.T) {
 		t.Errorf("%v hints", n)
 	}
 }
+
+// TestARestartedServerIsAskedForAllOfItsNames as soon as one of them is found:
+// the others cost no search.
+func TestARestartedServerIsAskedForAllOfItsNames(t *testing.T) {
+	const names = 5000
+	records := make([]simioc.Record, names)
+	for i := range records {
+		records[i] = simioc.Record{Name: fmt.Sprintf("P:%05d", i), Type: ca.DBRDouble, Value: 1.0}
+	}
+	ioc, stop := startIOC(t, simioc.Options{Records: records})
+	reg := prometheus.NewRegistry()
+	client := run(t, caclient.Options{Registerer: reg}, ioc.Addr())
+	c := &counter{event: make(chan struct{}, 1)}
+	for _, name := range ioc.Names() {
+		client.Open(name, c)
+	}
+	c.wait(t, "all names", func() bool { return counted(t, reg, "connects_total") == names })
+	stop()
+	c.wait(t, "the loss", func() bool { return counted(t, reg, "disconnects_total") == names })
+	replies, hints := counted(t, reg, "search_replies_total"), counted(t, reg, "hints_total")
+	again, _ := startIOC(t, simioc.Options{Listen: ioc.Addr(), Records: records[1:]}) // one has gone
+	if again.Addr() != ioc.Addr() {
+		t.Skipf("the port was taken by %s", again.Addr())
+	}
+	c.wait(t, "all names again", func() bool { return counted(t, reg, "connects_total") == 2*names-1 })
+	found := counted(t, reg, "search_replies_total") - replies
+	asked := counted(t, reg, "hints_total") - hints
+	if found+asked < names-1 || found > names/10 {
+		t.Errorf("%v names were searched and %v asked, of %d", found, asked, names)
+	}
+	c.wait(t, "the name that has gone to be searched", func() bool { return counted(t, reg, "searched_channels") == 1 })
+	if n := counted(t, reg, "wrong_hints_total"); n > 1 {
+		t.Errorf("%v wrong hints", n)
+	}
+}
+
+// TestAServerThatHangsUpIsNotRunAfter, although it is asked where its names were.
+func TestAServerThatHangsUpIsNotRunAfter(t *testing.T) {
+	s := newServer(t, all)
+	reg := prometheus.NewRegistry()
+	client := run(t, caclient.Options{Registerer: reg}, s.addr())
+	const names = 20
+	r := newRecorder()
+	for i := range names {
+		client.Open(fmt.Sprintf("A:%d", i), r)
+	}
+	c := take(t, s.conns, "circuit")
+	for i := range uint32(names) {
+		create := c.expect(ca.CmdCreateChan)
+		c.send(claimed(create.P1, i, ca.DBRDouble, 1))
+	}
+	for range names {
+		take(t, r.connected, "connection")
+	}
+	c.Close()
+	began := time.Now()
+	const circuits = 8
+	for range circuits {
+		take(t, s.conns, "circuit").Close()
+	}
+	if took := time.Since(began); took < 2*time.Second {
+		t.Errorf("%d circuits within %v", circuits, took)
+	}
+}
+
+// TestAServerThatCameBackOnAnotherPortIsFollowed by all of its names: an IOC
+// that shares its host gets a new port with each start.
+func TestAServerThatCameBackOnAnotherPortIsFollowed(t *testing.T) {
+	const names = 500
+	s := newServer(t, nil)
+	client := run(t, caclient.Options{}, s.addr())
+	r := newRecorder()
+	r.silent = true
+	for i := range names {
+		client.Open(fmt.Sprintf("A:%d", i), r)
+	}
+	answer := func(to *server) {
+		t.Helper()
+		for answered := map[uint32]bool{}; len(answered) < names; {
+			asked := take(t, s.searches, "search")
+			answered[asked.cid] = true
+			reply := ca.AppendSearchReply(nil, asked.cid, to.port(), ca.AddressOfSender)
+			if _, err := s.udp.WriteToUDP(reply, asked.from); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	claim := func(to *server) *conn {
+		t.Helper()
+		c := take(t, to.conns, "circuit")
+		c.send(greeting())
+		for i := range uint32(names) {
+			create := c.expect(ca.CmdCreateChan)
+			c.send(claimed(create.P1, i, ca.DBRDouble, 1))
+			take(t, r.connected, "connection")
+		}
+		return c
+	}
+	answer(s)
+	c := claim(s)
+	for len(s.searches) > 0 {
+		<-s.searches
+	}
+	moved := newServer(t, nil)
+	began := time.Now()
+	c.Close()
+	answer(moved)
+	claim(moved)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the names followed after %v", took)
+	}
+}

@@ -15,6 +15,7 @@ type metrics struct {
 	hints, wrongHints                                 prometheus.Counter
 	verified, renewed, staleCircuits, accessChanges   prometheus.Counter
 	beacons, anomalies, boosts, repeated, forbidden   prometheus.Counter
+	pauses, pausedSeconds, properties, illegalMoves   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, c *Client) *metrics {
@@ -37,6 +38,9 @@ func newMetrics(reg prometheus.Registerer, c *Client) *metrics {
 		}
 	}
 	gauge("channels", "Channels that are open, connected or not.", func() int { return len(c.channels) })
+	if reg != nil {
+		reg.MustRegister(stateCollector{c})
+	}
 	gauge("searched_channels", "Channels that no server has answered for yet.", func() int { return c.schedule.Len() })
 	gauge("circuits", "TCP connections to servers.", func() int { return len(c.circuits) })
 	gauge("search_budget_datagrams", "Search datagrams that the rate allows at this moment.", func() int { return int(c.schedule.Budget(time.Now())) })
@@ -48,6 +52,10 @@ func newMetrics(reg prometheus.Registerer, c *Client) *metrics {
 		renewed:        counter("renewed_monitors_total", "Monitors added anew because such a value should have come as an update."),
 		staleCircuits:  counter("stale_circuits_total", "Circuits given up because a renewed monitor missed an update again."),
 		accessChanges:  counter("access_changes_total", "Changes of the access rights of connected channels."),
+		pauses:         counter("pauses_total", "Pauses that flow control asked servers for."),
+		pausedSeconds:  counter("paused_seconds_total", "Time that circuits spent paused by flow control: what servers merged then is lost."),
+		properties:     counter("properties_total", "Units, limits and labels that servers told."),
+		illegalMoves:   counter("illegal_moves_total", "Changes of a channel's state that no state machine allows: errors of this program."),
 		beacons:        counter("beacons_total", "Beacons of servers that came through a repeater."),
 		anomalies:      counter("beacon_anomalies_total", "Beacons that show that a server is new or back."),
 		boosts:         counter("search_boosts_total", "Times that all searched names were tried again after an anomaly."),

@@ -24,7 +24,7 @@ const headRoom = 424
 // payloadLimit is the largest payload that is taken, with room for the head of
 // any DBR type.
 func (o Options) payloadLimit() uint32 {
-	if o.MaxArrayBytes <= 0 || o.MaxArrayBytes >= ca.MaxPayload {
+	if o.MaxArrayBytes <= 0 || o.MaxArrayBytes >= ca.MaxValue {
 		return 0 // the splitter's own
 	}
 	return uint32(max(o.MaxArrayBytes, minArrayBytes)) + headRoom
@@ -46,8 +46,10 @@ func (c *circuit) read(conn net.Conn) error {
 			armed = now
 			_ = conn.SetReadDeadline(now.Add(readTick))
 		}
-		n, err := conn.Read(stream.Buffer())
+		buffer := stream.Buffer()
+		n, err := conn.Read(buffer)
 		now = time.Now()
+		c.flow(now, n == len(buffer))
 		if n > 0 {
 			stream.Filled(n)
 			if err := c.take(&stream, now); err != nil {
@@ -64,6 +66,20 @@ func (c *circuit) read(conn net.Conn) error {
 			return err
 		}
 	}
+}
+
+// flow tells the core whether the last read left bytes behind.
+func (c *circuit) flow(now time.Time, full bool) {
+	if !c.client.options.FlowControl {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if paused := c.core.Read(now, full); paused > 0 {
+		c.client.metrics.pauses.Inc()
+		c.client.metrics.pausedSeconds.Add(paused.Seconds())
+	}
+	c.kick()
 }
 
 // take handles all whole messages of the stream.
@@ -91,7 +107,7 @@ func (c *circuit) take(stream *ca.Splitter, now time.Time) error {
 		if e.Kind == ca.EventUpdate {
 			updates++
 			if ch := e.Owner.(*Channel); !ch.closed.Load() {
-				ch.handler.Update(ch, Update{Type: e.Type, Count: e.Count, Status: e.Status, Payload: e.Payload, Received: now})
+				ch.handler.Update(ch, Update{Type: e.Type, Count: e.Count, Status: e.Status, Payload: e.Payload, Received: now, Paused: e.Paused})
 			}
 			continue
 		}
@@ -145,7 +161,7 @@ func (c *circuit) dispatch(e ca.Event, now time.Time) error {
 	case ca.EventEnded:
 		ch := e.Owner.(*Channel)
 		c.client.log.Debug("channel ended by its server", "pv", ch.name, "addr", c.addr, "err", e.Err)
-		c.drop(ch, e.Err)
+		c.drop(ch, e.Err, 0)
 		c.client.wakeSearch()
 	case ca.EventReply:
 		c.client.foundByTCP(e.Reply, c)
@@ -165,6 +181,8 @@ func (c *circuit) dispatch(e ca.Event, now time.Time) error {
 		c.client.odd.warn("monitor renewed: the PV has changed and no update came", "pv", ownerName(e.Owner), "addr", c.addr)
 	case ca.EventStale:
 		return c.stale(e, now)
+	case ca.EventProperties:
+		c.properties(e)
 	case ca.EventAccess:
 		c.access(e.Owner.(*Channel), e.Info)
 	case ca.EventUnresponsive:
@@ -205,6 +223,26 @@ func (c *circuit) access(ch *Channel, info ca.Info) {
 	}
 }
 
+// properties hands units, limits and labels to a handler that wants them.
+func (c *circuit) properties(e ca.Event) {
+	ch := e.Owner.(*Channel)
+	h, ok := ch.handler.(PropertiesHandler)
+	if !ok || !ch.reported || ch.closed.Load() {
+		return
+	}
+	m, err := ca.DecodeCtrl(e.Type, e.Count, e.Payload)
+	if err != nil {
+		c.client.metrics.rejected.Inc()
+		c.client.odd.warn("properties passed over", "pv", ch.name, "addr", c.addr, "err", err)
+		return
+	}
+	c.client.metrics.properties.Inc()
+	c.mu.Lock()
+	c.told = true
+	c.mu.Unlock()
+	h.Properties(ch, m)
+}
+
 func ownerName(owner any) string {
 	if ch, ok := owner.(*Channel); ok {
 		return ch.name
@@ -216,7 +254,7 @@ func (c *circuit) connected(ch *Channel, info ca.Info) {
 	if ch.closed.Load() {
 		return
 	}
-	c.foundAt(ch, info.Minor)
+	c.foundAt(ch, info)
 	ch.reported = true
 	c.client.metrics.connects.Inc()
 	ch.handler.Connected(ch, c.info(info))
@@ -241,6 +279,7 @@ func (c *circuit) suspend(cause error) {
 	for _, ch := range owners {
 		if ch.reported && !ch.closed.Load() {
 			ch.reported = false
+			ch.suspended()
 			c.client.metrics.disconnects.Inc()
 			ch.handler.Disconnected(ch, cause)
 		}

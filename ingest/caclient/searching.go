@@ -151,9 +151,16 @@ func (c *Client) claim(r ca.Reply, addr netip.AddrPort) {
 		return
 	}
 	c.metrics.replies.Inc()
-	circ := c.circuit(addr, r.Minor)
-	if circ.do(func(core *ca.Circuit) { core.Create(circ.now(time.Now()), ch.cid, ch.name, ch.mask, ch) }) {
+	to := server{addr, ch.priority}
+	if before := ch.found; before.IsValid() && before != addr && c.circuits[to] == nil {
+		// Its server has moved, most likely with all of its names: an IOC that
+		// shares its host gets another port with each start.
+		c.schedule.Boost(time.Now(), groupOf(before))
+	}
+	circ := c.circuit(to, r)
+	if circ.create(ch, r) {
 		ch.circuit = circ
+		ch.enter(Claimed)
 		return
 	}
 	// The circuit ends at this moment.
@@ -176,7 +183,7 @@ func (c *Client) duplicate(ch *Channel, addr netip.AddrPort) {
 // searchByTCP hands a datagram to the name servers. mu is held.
 func (c *Client) searchByTCP(datagram []byte) {
 	for _, addr := range c.places.tcp {
-		circ, ok := c.circuits[addr]
+		circ, ok := c.circuits[server{addr, c.options.Priority}]
 		if !ok {
 			continue
 		}
@@ -201,10 +208,11 @@ func (c *Client) dialNameServers(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, addr := range c.places.tcp {
-		if c.circuits[addr] == nil && now.Before(c.redial[addr]) {
+		to := server{addr, c.options.Priority}
+		if c.circuits[to] == nil && now.Before(c.redial[addr]) {
 			continue
 		}
-		circ := c.circuit(addr, 0)
+		circ := c.circuit(to, ca.Reply{})
 		circ.mu.Lock()
 		circ.permanent = true
 		circ.mu.Unlock()

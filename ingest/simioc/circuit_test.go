@@ -73,12 +73,16 @@ func dial(t *testing.T, ioc *IOC) *circuit {
 	}
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
-	c := &circuit{t: t, conn: conn, r: bufio.NewReaderSize(conn, 1<<16)}
+	c := newCircuit(t, conn)
 	c.send(ca.AppendHostName(ca.AppendClientName(ca.AppendVersion(nil), "tester"), "here"))
 	if h, _ := c.next(); h.Command != ca.CmdVersion || h.Count != 13 {
 		t.Fatalf("the server greets with %+v, want VERSION 13", h)
 	}
 	return c
+}
+
+func newCircuit(t *testing.T, conn net.Conn) *circuit {
+	return &circuit{t: t, conn: conn, r: bufio.NewReaderSize(conn, 1<<16)}
 }
 
 func (c *circuit) send(b []byte) {

@@ -18,6 +18,8 @@ const (
 	farewell         = 5 * time.Second // to send what is left on a circuit that ends
 )
 
+// Lock order: client.requests, putQueue.mu, variable.mu, client.mu.
+//
 // client is one circuit. Its reader answers requests, its writer sends what
 // the reader and the records put into out.
 //
@@ -30,8 +32,10 @@ type client struct {
 	ioc  *IOC
 	conn net.Conn
 	wake chan struct{} // one token: the writer has something to do
+	gone chan struct{} // closed when the circuit is dead
 
-	// owned by the reader
+	// guarded by requests, which the reader holds while it answers one
+	requests sync.Mutex
 	minor    uint16
 	named    bool // a channel was created: too late for CLIENT_NAME
 	channels map[uint32]*channel
@@ -54,10 +58,13 @@ type channel struct {
 	sid, cid uint32
 	variable *variable
 	subs     []*subscription
+	rights   uint32 // as the client was told
+	ended    bool   // by SERVER_DISCONN: late requests of the client are ignored
+	put      *put   // the last WRITE_NOTIFY that took time
 }
 
-// subscription is an EVENT_ADD. index belongs to variable.mu, held to
-// client.mu, the rest is read-only.
+// subscription is an EVENT_ADD. index belongs to variable.mu; held,
+// denied and muted to client.mu; the rest is read-only.
 type subscription struct {
 	client  *client
 	channel *channel
@@ -67,6 +74,8 @@ type subscription struct {
 	mask    uint16
 	index   int
 	held    *snapshot
+	denied  bool // without read access
+	muted   bool // forgotten by the server, as the client does not know
 }
 
 // wakes collects the clients to wake after a batch of updates, so that a
@@ -82,9 +91,11 @@ func (w *wakes) flush() {
 }
 
 func newClient(ioc *IOC, conn net.Conn) *client {
-	c := &client{ioc: ioc, conn: conn, wake: make(chan struct{}, 1), channels: make(map[uint32]*channel)}
+	c := &client{ioc: ioc, conn: conn, wake: make(chan struct{}, 1), gone: make(chan struct{}), minor: ioc.opts.Minor, channels: make(map[uint32]*channel)}
 	c.room = sync.NewCond(&c.mu)
-	c.out = ca.AppendVersion(nil)
+	if ioc.opts.Minor >= minGreeting {
+		c.out = ca.AppendHeader(nil, ca.Header{Command: ca.CmdVersion, Count: uint32(ioc.opts.Minor)})
+	}
 	return c
 }
 
@@ -101,7 +112,7 @@ func (c *client) offer(s *subscription, state *snapshot, w *wakes) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.dead || c.ending:
+	case c.dead || c.ending || s.denied || s.muted:
 		return
 	case s.held != nil:
 		*s.held = *state
@@ -125,7 +136,7 @@ func (c *client) offer(s *subscription, state *snapshot, w *wakes) {
 // converted is status GETFAIL and zeros.
 func appendUpdate(b []byte, s *subscription, state *snapshot) []byte {
 	h := ca.Header{Command: ca.CmdEventAdd, P1: ca.StatusNormal, P2: s.id}
-	b, err := state.appendMessage(b, h, s.dbr, state.elementsFor(s.dbr, s.count))
+	b, err := state.appendFor(b, h, s.dbr, s.count, s.client.ioc.opts.Minor)
 	if err != nil {
 		h.P1 = ca.StatusGetFail
 		b = appendZeroed(b, h, s.dbr, s.count)
@@ -145,6 +156,16 @@ func (c *client) reply(appendTo func(b []byte) []byte) {
 	if cap(c.scratch) > keptBuffer {
 		c.scratch = nil
 	}
+}
+
+// push appends a message to out from any goroutine.
+func (c *client) push(message []byte) {
+	c.mu.Lock()
+	if !c.dead {
+		c.out = append(c.out, message...)
+	}
+	c.mu.Unlock()
+	c.signal()
 }
 
 // waitRoom blocks the reader while out is full. False: the circuit is over.
@@ -216,7 +237,10 @@ func (c *client) end() {
 // kill closes the socket at once; both goroutines then end.
 func (c *client) kill() {
 	c.mu.Lock()
-	c.dead = true
+	if !c.dead {
+		c.dead = true
+		close(c.gone)
+	}
 	c.room.Broadcast()
 	c.mu.Unlock()
 	c.conn.Close()
@@ -253,7 +277,10 @@ func (c *client) isDead() bool {
 // takes something is slow, not dead.
 func (c *client) send(b []byte) error {
 	for len(b) > 0 {
-		n := min(len(b), writeChunk)
+		n, pause := c.ioc.traffic.chunk(min(len(b), writeChunk))
+		if !c.ioc.traffic.pass(c.gone, pause) {
+			return net.ErrClosed
+		}
 		c.deadline()
 		if _, err := c.conn.Write(b[:n]); err != nil {
 			c.ioc.log.Debug("circuit ended while sending", "client", c.conn.RemoteAddr(), "err", err)

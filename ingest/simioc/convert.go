@@ -127,10 +127,34 @@ func formatElement(from ca.DBR, e []byte, f format) string {
 		return formatFloat(elementNumber(from, e).f, f.precision)
 	}
 	n := elementNumber(from, e).i
-	if from == ca.DBREnum && n < int64(len(f.labels)) {
-		return f.labels[n]
+	if from == ca.DBREnum && len(f.labels) > 0 {
+		return f.state(n)
 	}
 	return strconv.FormatInt(n, 10)
+}
+
+// state is an enum's label, and for a state without one what bi and mbbi say.
+func (f format) state(n int64) string {
+	switch {
+	case n < int64(len(f.labels)):
+		return f.labels[n]
+	case len(f.labels) <= 2: // a bi
+		return "Illegal_Value"
+	case n < ca.MaxEnumStates:
+		return ""
+	}
+	return "Illegal Value"
+}
+
+// notFinite is the name that C prints, NaN's sign included.
+func notFinite(x float64) string {
+	switch {
+	case math.IsNaN(x) && math.Signbit(x):
+		return "-nan"
+	case math.IsNaN(x):
+		return "nan"
+	}
+	return strings.ToLower(strings.TrimPrefix(strconv.FormatFloat(x, 'f', -1, 64), "+"))
 }
 
 // formatFloat follows EPICS base: fixed point rounded half away from zero, from
@@ -139,10 +163,10 @@ func formatElement(from ca.DBR, e []byte, f format) string {
 func formatFloat(x float64, precision int) string {
 	precision = min(max(precision, 0), 17)
 	switch {
-	case math.IsNaN(x):
-		return "nan"
-	case math.IsInf(x, 0):
-		return strings.ToLower(strings.TrimPrefix(strconv.FormatFloat(x, 'f', -1, 64), "+"))
+	case math.IsNaN(x) && precision <= 8:
+		return notFinite(x)
+	case math.IsNaN(x) || math.IsInf(x, 0):
+		return fmt.Sprintf("%*s", precision+7, notFinite(x)) // where an exponent would be
 	case precision > 8 || math.Abs(x) > 1e16:
 		return fmt.Sprintf("%*.*e", precision+7, precision, x)
 	case math.Abs(x) > 1e7:

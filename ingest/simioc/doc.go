@@ -10,6 +10,11 @@
 // and never holds up the processing of records. Time stamps of one record
 // strictly increase unless a caller of [IOC.Put] states another time.
 //
+// A [Scenario] is several IOCs and what happens to them, read from a file that
+// SCENARIO.md describes: wrong clocks, type changes, silences, slow or wedged
+// circuits, restarts. The same is there for tests one by one ([IOC.SetClock],
+// [IOC.Replace], [IOC.Wedge] and so on).
+//
 // It is driven by [IOC.Run], which owns the sockets, two goroutines for each
 // circuit and one goroutine that processes all periodic records.
 package simioc

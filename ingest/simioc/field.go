@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pvlog/ingest/ca"
@@ -19,6 +20,11 @@ type record struct {
 	n    uint64 // processings so far; owned by Run, then by the scanning goroutine
 
 	complained bool // as n
+
+	rights atomic.Uint32          // what clients may do, as access security says
+	heir   atomic.Pointer[record] // what took its place, see IOC.Replace
+
+	puts putQueue
 
 	// guarded by mu
 	mu     sync.Mutex
@@ -122,9 +128,10 @@ func newRecord(def *Record, name string, shared *metadata) (*record, error) {
 	} else if def.Type == ca.DBRString {
 		v.data = make([]byte, ca.MaxStringSize)
 	}
-	r.main = &variable{name: name, native: def.Type, max: def.elements(), writable: !def.ReadOnly, record: r}
+	r.main = &variable{name: name, native: def.Type, max: def.elements(), writable: !def.ReadOnly, record: r, clock: def.Clock}
 	r.main.cur = snapshot{value: v, native: def.Type, max: def.elements(), severity: severityInvalid, status: statusUDF, ackt: true, meta: def.metadata(shared)}
 	r.main.cur.time.Sec = epoch
+	r.rights.Store(ca.AccessRead | ca.AccessWrite)
 	if def.Value == nil {
 		return r, nil
 	}
@@ -138,10 +145,10 @@ func newRecord(def *Record, name string, shared *metadata) (*record, error) {
 
 // metadata is what the record says of itself at first.
 func (r *Record) metadata(shared *metadata) *metadata {
-	m := metadata{class: r.recordType(), desc: r.Desc, limits: r.Limits, mdel: r.MDEL, adel: r.ADEL}
+	m := metadata{class: r.recordType(), desc: r.Desc, limits: r.Limits, states: r.States, mdel: r.MDEL, adel: r.ADEL}
 	m.Units, m.Precision, m.EnumStrings = r.Units, r.Precision, r.Labels
 	if shared != nil && m.class == shared.class && m.desc == shared.desc && m.limits == shared.limits && m.mdel == shared.mdel &&
-		m.adel == shared.adel && m.Units == shared.Units && m.Precision == shared.Precision && slices.Equal(m.EnumStrings, shared.EnumStrings) {
+		m.adel == shared.adel && m.Units == shared.Units && m.Precision == shared.Precision && slices.Equal(m.EnumStrings, shared.EnumStrings) && slices.Equal(m.states, shared.states) {
 		return shared
 	}
 	return m.onWire()

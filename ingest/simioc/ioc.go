@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +31,14 @@ type Options struct {
 	// Records are served from the start. See [Demo] and [Load].
 	Records []Record
 
+	// Beacons are the "host:port" that beacons go to, mostly the port of a CA
+	// repeater (5065). Default none.
+	Beacons []string
+
+	// Minor makes the IOC an older server: the minor version of its Channel
+	// Access, 4 to 13; default 13.
+	Minor uint16
+
 	// QueueBytes bounds what waits to be sent to one client, beside its newest
 	// update per subscription; default 4 MiB.
 	QueueBytes int
@@ -43,6 +53,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Listen == "" {
 		o.Listen = fmt.Sprintf("127.0.0.1:%d", ca.ServerPort)
+	}
+	if o.Minor == 0 {
+		o.Minor = ca.MinorVersion
 	}
 	if o.QueueBytes <= 0 {
 		o.QueueBytes = 4 << 20
@@ -66,9 +79,14 @@ type IOC struct {
 	err  error // of Options.Records, told by Listen
 
 	// set by Listen, read-only then
-	udp     *net.UDPConn
-	tcp     *net.TCPListener
-	tcpPort uint16
+	udp      *net.UDPConn
+	tcp      *net.TCPListener
+	tcpPort  uint16
+	beaconTo []netip.AddrPort
+
+	traffic traffic
+	beacons chan struct{} // one token: begin the fast sequence again
+	putWait time.Duration // how long a second WRITE_NOTIFY on one channel waits for the first
 
 	nextSID                       atomic.Uint32
 	updates, overwritten, skipped atomic.Int64
@@ -86,7 +104,11 @@ type IOC struct {
 // New prepares an IOC. It does no I/O; a wrong record is an error of Listen.
 func New(o Options) *IOC {
 	o = o.withDefaults()
-	ioc := &IOC{opts: o, log: o.Logger, names: make(map[string]*record, len(o.Records)), clients: make(map[*client]struct{})}
+	ioc := &IOC{opts: o, log: o.Logger, names: make(map[string]*record, len(o.Records)), clients: make(map[*client]struct{}), beacons: make(chan struct{}, 1)}
+	ioc.putWait = putWait
+	if o.Minor < minMinor || o.Minor > ca.MinorVersion {
+		ioc.err = fmt.Errorf("minor version %d: %d to %d are possible", o.Minor, minMinor, ca.MinorVersion)
+	}
 	for i := range o.Records {
 		if err := ioc.add(&o.Records[i]); err != nil && ioc.err == nil {
 			ioc.err = err
@@ -106,28 +128,45 @@ func (ioc *IOC) add(def *Record) error {
 		return fmt.Errorf("add record %q: %w", def.Name, err)
 	}
 	name := ioc.opts.Prefix + def.Name
+	names := []string{name}
+	for _, alias := range def.Aliases {
+		names = append(names, ioc.opts.Prefix+alias)
+	}
 	ioc.mu.Lock()
 	defer ioc.mu.Unlock()
 	r, err := newRecord(def, name, ioc.meta)
 	if err != nil {
 		return fmt.Errorf("add record %q: %w", name, err)
 	}
-	switch {
-	case len(name) > maxNameBytes || strings.Contains(name, "."):
-		return fmt.Errorf("add record %q: prefix and name have no dot and at most %d bytes", name, maxNameBytes)
-	case ioc.names[name] != nil:
-		return fmt.Errorf("add record %q: there is one of that name", name)
-	case ioc.running && def.Rate > 0:
+	if ioc.running && def.Rate > 0 {
 		return fmt.Errorf("add record %q: periodic records are added before the IOC runs", name)
 	}
-	ioc.names[name] = r
+	for i, n := range names {
+		if err := ioc.checkNew(n, names[:i]); err != nil {
+			return fmt.Errorf("add record %q: %w", name, err)
+		}
+	}
+	for _, n := range names {
+		ioc.names[n] = r
+	}
 	ioc.meta = r.main.cur.meta
 	ioc.records = append(ioc.records, r)
 	return nil
 }
 
+// checkNew refuses a full name that cannot be served. The caller holds ioc.mu.
+func (ioc *IOC) checkNew(name string, others []string) error {
+	switch {
+	case len(name) > maxNameBytes || strings.Contains(name, "."):
+		return fmt.Errorf("%q: prefix and name have no dot and at most %d bytes", name, maxNameBytes)
+	case ioc.names[name] != nil || slices.Contains(others, name):
+		return fmt.Errorf("there is one of the name %q", name)
+	}
+	return nil
+}
+
 // Names are the names of all records with the prefix, in the order they were
-// added.
+// added; without aliases.
 func (ioc *IOC) Names() []string {
 	ioc.mu.RLock()
 	defer ioc.mu.RUnlock()
@@ -165,6 +204,7 @@ func (ioc *IOC) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { ioc.scan(ctx, rings) })
 	wg.Go(func() { ioc.searchLoop(ioc.udp) })
+	wg.Go(func() { ioc.sendBeacons(ctx) })
 	wg.Go(func() {
 		<-ctx.Done()
 		ioc.close()
@@ -255,7 +295,11 @@ func (ioc *IOC) serve(c *client) {
 func (ioc *IOC) close() {
 	ioc.mu.Lock()
 	ioc.closed = true
+	records := ioc.records
 	ioc.mu.Unlock()
+	for _, r := range records {
+		r.puts.stop()
+	}
 	ioc.tcp.Close()
 	ioc.udp.Close()
 	ioc.DisconnectAll()
@@ -326,7 +370,7 @@ func (ioc *IOC) Put(name string, x any, options ...PutOption) error {
 	for _, option := range options {
 		option(&p)
 	}
-	if seconds := p.time.Sec - epoch; p.stated && (seconds < 0 || seconds > 1<<32-1) {
+	if p.stated && !onWire(p.time) {
 		return fmt.Errorf("put %q: Channel Access has no stamp %v, only 1990 to 2126", name, p.time)
 	}
 	var w wakes

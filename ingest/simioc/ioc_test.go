@@ -128,7 +128,7 @@ func TestWrongRecordsAreRefused(t *testing.T) {
 		"long name":       {Name: strings.Repeat("n", 501)},
 		"not native":      {Name: "a", Type: ca.DBRTimeDouble},
 		"count":           {Name: "a", Count: -1},
-		"huge":            {Name: "a", Count: maxElements + 1},
+		"huge":            {Name: "a", Count: maxElements(ca.DBRString) + 1},
 		"units":           {Name: "a", Units: strings.Repeat("u", 16)},
 		"description":     {Name: "a", Desc: strings.Repeat("d", 41)},
 		"labels":          {Name: "a", Labels: make([]string, 17)},

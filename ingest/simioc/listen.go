@@ -27,6 +27,9 @@ func (ioc *IOC) Listen() error {
 	if asked = netip.AddrPortFrom(asked.Addr().Unmap(), asked.Port()); !asked.Addr().IsValid() {
 		asked = netip.AddrPortFrom(netip.IPv4Unspecified(), asked.Port())
 	}
+	if ioc.beaconTo, err = resolveBeacons(ioc.opts.Beacons); err != nil {
+		return err
+	}
 	if err := ioc.bind(asked); err != nil {
 		return fmt.Errorf("listen on %q: %w", ioc.opts.Listen, err)
 	}

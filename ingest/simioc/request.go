@@ -11,13 +11,7 @@ import (
 
 // maxRequest is the largest payload taken from a client; the body of a larger
 // request is skipped and answered TOLARGE.
-const maxRequest = 16 << 20
-
-// What clients of old minor versions cannot do.
-const (
-	minMinor    = 4 // older ones are not served, as by base since 3.16
-	minExtended = 9 // older ones cannot read extended headers
-)
+const maxRequest = maxValueBytes + maxHeadBytes
 
 // noChannel stands in an ERROR that is about no channel.
 const noChannel uint32 = 0xFFFFFFFF
@@ -28,8 +22,9 @@ var errRefused = errors.New("request refused")
 
 // requests reads a client's messages.
 type requests struct {
-	r    *bufio.Reader
-	body []byte // of the present request
+	r     *bufio.Reader
+	plain bool   // extended headers are not understood
+	body  []byte // of the present request
 }
 
 // next gives the next request. The payload is valid until the next call.
@@ -41,6 +36,9 @@ func (q *requests) next() (h ca.Header, payload []byte, tooLarge bool, err error
 		return h, nil, false, err
 	}
 	h, n, err := ca.ParseHeader(b)
+	if err == nil && n == 0 && q.plain {
+		return h, nil, false, ca.ErrMalformed
+	}
 	if err == nil && n == 0 {
 		if b, err = q.r.Peek(ca.ExtendedHeaderSize); err != nil {
 			return h, nil, false, err
@@ -78,30 +76,39 @@ func (q *requests) read(n int) ([]byte, error) {
 // readLoop answers requests until the client goes or misbehaves.
 func (c *client) readLoop() error {
 	defer c.forget()
-	q := requests{r: bufio.NewReaderSize(c.conn, 64<<10)}
+	q := requests{r: bufio.NewReaderSize(c.conn, 64<<10), plain: c.ioc.opts.Minor < minExtended}
 	var w wakes
 	for {
 		if q.r.Buffered() == 0 {
 			w.flush()
 			c.signal()
 		}
-		if !c.waitRoom() {
+		if !c.waitRoom() || !c.ioc.traffic.pass(c.gone, 0) {
 			return nil
 		}
 		h, payload, tooLarge, err := q.next()
-		switch {
-		case errors.Is(err, ca.ErrMalformed):
-			return c.refuse(h, ca.StatusInternal, "the payload size is not a multiple of 8")
-		case err != nil:
+		// What came while the circuit was wedged waits, too.
+		if !c.ioc.traffic.pass(c.gone, 0) || err != nil && !errors.Is(err, ca.ErrMalformed) {
 			return nil // gone
-		case tooLarge:
-			c.fail(noChannel, h, ca.StatusTooLarge, "the payload is too large")
-		default:
-			if err := c.handle(h, payload, &w); err != nil {
-				return err
-			}
+		}
+		if err := c.answer(h, payload, tooLarge, err, &w); err != nil {
+			return err
 		}
 	}
+}
+
+// answer takes one request, or what is wrong with it.
+func (c *client) answer(h ca.Header, payload []byte, tooLarge bool, malformed error, w *wakes) error {
+	c.requests.Lock()
+	defer c.requests.Unlock()
+	switch {
+	case malformed != nil:
+		return c.refuse(h, ca.StatusInternal, "the payload size is not a multiple of 8")
+	case tooLarge:
+		c.fail(noChannel, h, ca.StatusTooLarge, "the payload is too large")
+		return nil
+	}
+	return c.handle(h, payload, w)
 }
 
 // handle answers one request as EPICS base does. An error closes the circuit.
@@ -115,6 +122,9 @@ func (c *client) handle(h ca.Header, payload []byte, w *wakes) error {
 		}
 		return nil
 	case ca.CmdSearch:
+		if c.ioc.opts.Minor < minTCPSearch {
+			return c.refuse(h, ca.StatusInternal, "a server does not take "+ca.CommandName(h.Command))
+		}
 		c.search(h, payload)
 		return nil
 	case ca.CmdCreateChan:
@@ -137,6 +147,9 @@ func (c *client) handleChannel(h ca.Header, payload []byte, w *wakes) error {
 	case ca.CmdRead, ca.CmdReadNotify, ca.CmdWrite, ca.CmdWriteNotify, ca.CmdEventAdd, ca.CmdEventCancel, ca.CmdClearChannel:
 		if ch == nil {
 			return c.refuse(h, ca.StatusInternal, "no such channel")
+		}
+		if ch.ended && h.Command != ca.CmdClearChannel {
+			return nil
 		}
 	default:
 		return c.refuse(h, ca.StatusInternal, "a server does not take "+ca.CommandName(h.Command))
@@ -161,7 +174,7 @@ func (c *client) version(h ca.Header) error {
 	if h.DataType > 99 || h.Count < minMinor {
 		return errRefused
 	}
-	c.minor = uint16(min(h.Count, 0xFFFF))
+	c.minor = min(uint16(min(h.Count, 0xFFFF)), c.ioc.opts.Minor)
 	return nil
 }
 
@@ -207,23 +220,25 @@ func (c *client) create(h ca.Header, payload []byte) {
 		c.fail(h.P1, h, ca.StatusDefunct, "clients below CA 4.4 are not served")
 		return
 	}
-	c.minor, c.named = uint16(min(h.P2, 0xFFFF)), true
+	c.minor, c.named = min(uint16(min(h.P2, 0xFFFF)), c.ioc.opts.Minor), true
 	v := c.ioc.find(nameOf(payload))
 	if v == nil || len(c.channels) >= maxChannels {
-		c.reply(func(b []byte) []byte {
-			return ca.AppendHeader(b, ca.Header{Command: ca.CmdCreateChanFail, P1: h.P1})
-		})
+		if c.minor >= minCreateFail {
+			c.reply(func(b []byte) []byte {
+				return ca.AppendHeader(b, ca.Header{Command: ca.CmdCreateChanFail, P1: h.P1})
+			})
+		}
 		return
 	}
-	ch := &channel{sid: c.ioc.nextSID.Add(1) - 1, cid: h.P1, variable: v}
+	ch := &channel{sid: c.ioc.nextSID.Add(1) - 1, cid: h.P1, variable: v, rights: v.rights()}
 	c.channels[ch.sid] = ch
-	rights := ca.AccessRead
-	if v.writable {
-		rights |= ca.AccessWrite
+	count := uint32(v.max)
+	if c.minor < minExtended {
+		count = min(count, maxPlainCount)
 	}
 	c.reply(func(b []byte) []byte {
-		b = ca.AppendHeader(b, ca.Header{Command: ca.CmdAccessRights, P1: ch.cid, P2: rights})
-		return ca.AppendHeader(b, ca.Header{Command: ca.CmdCreateChan, DataType: uint16(v.native), Count: uint32(v.max), P1: ch.cid, P2: ch.sid})
+		b = ca.AppendHeader(b, ca.Header{Command: ca.CmdAccessRights, P1: ch.cid, P2: ch.rights})
+		return ca.AppendHeader(b, ca.Header{Command: ca.CmdCreateChan, DataType: uint16(v.native), Count: count, P1: ch.cid, P2: ch.sid})
 	})
 }
 
@@ -236,27 +251,31 @@ func (c *client) read(ch *channel, h ca.Header) error {
 		}
 		return c.refuse(h, ca.StatusBadType, ch.variable.name)
 	}
+	if ch.variable.rights()&ca.AccessRead == 0 {
+		c.denyRead(ch, h, d)
+		return nil
+	}
 	state := ch.variable.snapshot()
 	n := h.Count
-	if notify { // to READ, 0 is not "the current length"
+	if notify && c.ioc.opts.Minor >= minDynamic { // else, as to READ, 0 is not "the current length"
 		n = state.elementsFor(d, n)
 	}
 	switch size := d.Size(n); {
 	case size > maxPayload:
 		c.fail(ch.cid, h, ca.StatusTooLarge, ch.variable.name)
-	case c.minor < minExtended && (size > 0xFFF8 || n >= 0xFFFF):
+	case c.minor < minExtended && tooLong(size, n):
 		c.fail(ch.cid, h, ca.Status16KArrayClient, ch.variable.name)
 	case notify:
-		c.reply(func(b []byte) []byte { return appendRead(b, h, d, n, &state) })
+		c.reply(func(b []byte) []byte { return appendRead(b, h, d, c.ioc.opts.Minor, &state) })
 	default:
 		c.reply(func(b []byte) []byte { return appendOldRead(b, ch, h, d, n, &state) })
 	}
 	return nil
 }
 
-func appendRead(b []byte, h ca.Header, d ca.DBR, n uint32, state *snapshot) []byte {
+func appendRead(b []byte, h ca.Header, d ca.DBR, minor uint16, state *snapshot) []byte {
 	answer := ca.Header{Command: ca.CmdReadNotify, P1: ca.StatusNormal, P2: h.P2}
-	b, err := state.appendMessage(b, answer, d, n)
+	b, err := state.appendFor(b, answer, d, h.Count, minor)
 	if err != nil {
 		answer.P1 = ca.StatusGetFail
 		b = appendZeroed(b, answer, d, h.Count)
@@ -288,9 +307,14 @@ func (c *client) write(ch *channel, h ca.Header, payload []byte, w *wakes) error
 	switch {
 	case !d.Valid():
 		status = ca.StatusBadType
-	case !ch.variable.writable:
+	case ch.variable.rights()&ca.AccessWrite == 0:
 		status = ca.StatusNoWriteAccess
-	case ch.variable.write(d, int(min(h.Count, maxElements)), payload, w) != nil:
+	case ch.takesTime(d):
+		var waiting bool
+		if waiting, status = c.writeSlowly(ch, h, payload, w); waiting {
+			return nil
+		}
+	case ch.variable.write(d, int(min(h.Count, uint32(ch.variable.max))), payload, w) != nil:
 		status = ca.StatusPutFail
 	}
 	if h.Command == ca.CmdWriteNotify {
@@ -323,9 +347,17 @@ func (c *client) eventAdd(ch *channel, h ca.Header, payload []byte, w *wakes) er
 		c.fail(ch.cid, h, ca.StatusTooLarge, ch.variable.name)
 		return nil
 	}
+	if c.minor < minExtended && tooLong(d.Size(h.Count), h.Count) {
+		c.fail(ch.cid, h, ca.Status16KArrayClient, ch.variable.name)
+		return nil
+	}
 	s := &subscription{client: c, channel: ch, id: h.P2, dbr: d, count: h.Count, mask: mask}
 	ch.subs = append(ch.subs, s)
 	c.nsubs++
+	if ch.variable.rights()&ca.AccessRead == 0 {
+		s.denied = true
+		c.reply(func(b []byte) []byte { return appendDenied(b, s) })
+	}
 	ch.variable.subscribe(s, w)
 	return nil
 }
@@ -356,6 +388,7 @@ func (c *client) clear(ch *channel, h ca.Header) {
 	for _, s := range ch.subs {
 		c.cancel(s)
 	}
+	ch.abandonPut()
 	delete(c.channels, ch.sid)
 	h.PayloadSize = 0
 	c.reply(func(b []byte) []byte { return ca.AppendHeader(b, h) })
@@ -363,7 +396,10 @@ func (c *client) clear(ch *channel, h ca.Header) {
 
 // forget ends all subscriptions of a client that is gone.
 func (c *client) forget() {
+	c.requests.Lock()
+	defer c.requests.Unlock()
 	for _, ch := range c.channels {
+		ch.abandonPut()
 		for _, s := range ch.subs {
 			s.channel.variable.unsubscribe(s)
 		}

@@ -72,7 +72,11 @@ func (ioc *IOC) scan(ctx context.Context, rings []*ring) {
 func (ioc *IOC) scanRing(r *ring, now time.Time, elapsed time.Duration, w *wakes) {
 	ioc.skipped.Add(r.skip(elapsed))
 	for due := r.due(); due <= elapsed; due = r.due() {
-		rec := r.records[r.turn%int64(len(r.records))]
+		i := r.turn % int64(len(r.records))
+		rec := r.records[i]
+		if heir := rec.heir.Load(); heir != nil {
+			rec, r.records[i] = heir, heir
+		}
 		r.turn++
 		ioc.process(rec, now.UnixNano()-int64(elapsed-due), w)
 	}

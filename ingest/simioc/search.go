@@ -11,10 +11,6 @@ import (
 // maxDatagram is the size that every client can take (libca's buffer).
 const maxDatagram = 1024
 
-// sequencedMinor is the first minor version whose datagrams have a sequence
-// number to be mirrored.
-const sequencedMinor = 11
-
 // searchLoop answers name searches until the socket closes.
 func (ioc *IOC) searchLoop(conn *net.UDPConn) {
 	in := make([]byte, 64<<10)
@@ -41,6 +37,9 @@ func (ioc *IOC) sendReply(conn *net.UDPConn, datagram []byte, to netip.AddrPort)
 // hold the replies. Unknown names and clients below minor 4 get no answer, and
 // a malformed message ends the datagram. buf is reused between calls.
 func (ioc *IOC) answerSearch(in []byte, buf *[]byte, send func(datagram []byte)) {
+	if ioc.traffic.silent() {
+		return
+	}
 	var minor, sequence uint32
 	out := (*buf)[:0]
 	start := 0 // length of the reply's VERSION
@@ -52,15 +51,15 @@ func (ioc *IOC) answerSearch(in []byte, buf *[]byte, send func(datagram []byte))
 		in = in[n:]
 		switch {
 		case h.Command == ca.CmdVersion && len(out) == 0:
-			minor, sequence = h.Count, h.P1
+			minor, sequence = min(h.Count, uint32(ioc.opts.Minor)), h.P1
 		case h.Command != ca.CmdSearch || min(minor, h.Count) < minMinor || ioc.find(nameOf(payload)) == nil:
 			continue
 		default:
-			if len(out) == 0 && minor >= sequencedMinor {
-				out = ca.AppendDatagramVersion(out, sequence)
+			if len(out) == 0 && minor >= minSequence {
+				out = ioc.appendDatagramVersion(out, sequence)
 				start = len(out)
 			}
-			out = ca.AppendSearchReply(out, h.P2, ioc.tcpPort, ca.AddressOfSender)
+			out = ioc.appendSearchReply(out, h.P2)
 			if len(out)+searchReplySize > maxDatagram {
 				send(out)
 				out = out[:start]

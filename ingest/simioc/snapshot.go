@@ -30,12 +30,16 @@ type metadata struct {
 	class       string      // record type
 	desc        string
 	limits      Limits
+	states      []int16 // severities of labels
 	mdel, adel  float64
 }
 
 // maxPayload bounds an answer: a client that asks for more elements than fit
 // gets TOLARGE.
-const maxPayload = 16 << 20
+const maxPayload = maxValueBytes + maxHeadBytes
+
+// maxHeadBytes is more than what any DBR type has before the elements.
+const maxHeadBytes = 1 << 10
 
 // noElements are empty values by native type: ca encodes what stands before
 // the elements, and those we hold in wire form.

@@ -17,13 +17,14 @@ const (
 	severityMajor   = 2
 	severityInvalid = 3
 
-	statusNone = 0
-	statusHIHI = 3
-	statusHIGH = 4
-	statusLOLO = 5
-	statusLOW  = 6
-	statusSoft = 15
-	statusUDF  = 17
+	statusNone  = 0
+	statusHIHI  = 3
+	statusHIGH  = 4
+	statusLOLO  = 5
+	statusLOW   = 6
+	statusState = 7
+	statusSoft  = 15
+	statusUDF   = 17
 )
 
 // variable is what a channel can be connected to: the value of a record or one
@@ -44,6 +45,20 @@ type variable struct {
 	monitor float64 // value of the last VALUE update
 	logged  float64 // value of the last LOG update
 	subs    []*subscription
+	clock   Clock
+	forced  *alarm // stated by IOC.SetAlarm until it is cleared
+	muted   bool   // no updates but first ones, see IOC.Mute
+}
+
+type alarm struct{ severity, status int16 }
+
+// rights are what a client may do with the variable.
+func (v *variable) rights() uint32 {
+	rights := v.record.rights.Load()
+	if !v.writable {
+		rights &^= ca.AccessWrite
+	}
+	return rights
 }
 
 // posting is one change of a variable.
@@ -55,9 +70,10 @@ type posting struct {
 	stated   bool
 	severity int16
 	status   int16
-	alarm    bool   // severity and status are stated; else they follow from the limits
-	mask     uint16 // stated mask, 0 = by what changed
-	force    bool   // VALUE and LOG even if the value is the same
+	alarm    bool      // severity and status are stated; else they follow from the limits
+	mask     uint16    // stated mask, 0 = by what changed
+	force    bool      // VALUE and LOG even if the value is the same
+	before   *snapshot // the state to compare with, if it is not the present one
 }
 
 // post applies a change and offers it to the subscriptions it concerns.
@@ -65,13 +81,19 @@ func (v *variable) post(p *posting, w *wakes) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	before := v.cur
+	if p.before != nil {
+		before = *p.before
+	}
 	if !p.keep {
 		v.cur.value = p.value
 	}
 	v.stamp(p)
-	if p.alarm {
+	switch {
+	case p.alarm:
 		v.cur.severity, v.cur.status = p.severity, p.status
-	} else {
+	case v.forced != nil:
+		v.cur.severity, v.cur.status = v.forced.severity, v.forced.status
+	default:
 		v.cur.severity, v.cur.status = alarmOf(&v.cur)
 	}
 	if v.cur.severity > v.cur.acks || !v.cur.ackt {
@@ -87,6 +109,9 @@ func (v *variable) post(p *posting, w *wakes) {
 // offer shows the current state to the subscriptions that want one of mask.
 // The caller holds v.mu.
 func (v *variable) offer(mask uint16, w *wakes) {
+	if v.muted {
+		return
+	}
 	for _, s := range v.subs {
 		if s.mask&mask != 0 {
 			s.client.offer(s, &v.cur, w)
@@ -101,7 +126,7 @@ func (v *variable) stamp(p *posting) {
 		return
 	}
 	v.auto = max(p.clock, v.auto+1)
-	v.cur.time = schema.TimeOf(time.Unix(0, v.auto))
+	v.cur.time = v.clock.stamp(v.cur.time, time.Unix(0, v.auto))
 }
 
 // changes tells what is new since before as an event mask, and notes what the
@@ -155,6 +180,9 @@ func scalarOf(s *snapshot) float64 {
 
 // alarmOf is the alarm that a processed record's value raises.
 func alarmOf(s *snapshot) (severity, status int16) {
+	if s.native == ca.DBREnum && s.max == 1 {
+		return stateAlarm(s)
+	}
 	if s.native == ca.DBRString || s.native == ca.DBREnum || s.value.data != nil || s.value.n != 1 {
 		return severityNone, statusNone
 	}
@@ -172,6 +200,15 @@ func alarmOf(s *snapshot) (severity, status int16) {
 		return severityMinor, statusHIGH
 	case x <= l.LOW:
 		return severityMinor, statusLOW
+	}
+	return severityNone, statusNone
+}
+
+// stateAlarm is the alarm of an enum's state.
+func stateAlarm(s *snapshot) (severity, status int16) {
+	state := int(elementNumber(s.native, s.value.scalar[:]).i)
+	if state < len(s.meta.states) && s.meta.states[state] != severityNone {
+		return s.meta.states[state], statusState
 	}
 	return severityNone, statusNone
 }

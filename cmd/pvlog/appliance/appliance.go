@@ -195,7 +195,7 @@ func (a *Appliance) openIngest() error {
 	a.engine, err = ingest.New(ingest.Options{
 		Client: a.client, Append: a.streams.Samples().Append, Follow: a.streams.Events().Follow,
 		Initial: a.registry.Snapshot, Started: a.started,
-		DriftPast: c.Drift.Past, DriftFuture: c.Drift.Future, Mask: mask,
+		DriftPast: c.Drift.Past, DriftFuture: c.Drift.Future, Mask: mask, NoProperties: !c.CA.Properties,
 		CountersFile: filepath.Join(c.Data, "ingest-counters"),
 		Logger:       a.log, Registerer: a.metrics,
 	})

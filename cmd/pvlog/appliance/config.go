@@ -75,6 +75,9 @@ type CAConfig struct {
 	MaxArrayBytes   int           `yaml:"max_array_bytes"`
 	MulticastTTL    int           `yaml:"mcast_ttl"`
 	Silence         time.Duration `yaml:"silence"`
+	Priority        uint8         `yaml:"priority"`
+	FlowControl     bool          `yaml:"flow_control"`
+	Properties      bool          `yaml:"properties"`
 	Mask            []string      `yaml:"mask"`
 }
 
@@ -93,6 +96,8 @@ func (c *CAConfig) apply(o *caclient.Options) {
 	set(&o.MaxArrayBytes, c.MaxArrayBytes)
 	set(&o.MulticastTTL, c.MulticastTTL)
 	set(&o.Silence, c.Silence)
+	set(&o.Priority, c.Priority)
+	set(&o.FlowControl, c.FlowControl)
 }
 
 func setList(to *[]string, list []string) {
@@ -117,7 +122,8 @@ func (c *CAConfig) check() error {
 		within("ca.server_port", c.ServerPort, 0, 65535), within("ca.repeater_port", c.RepeaterPort, 0, 65535),
 		within("ca.conn_tmo", c.ConnTimeout, 0, ages), within("ca.max_search_period", c.MaxSearchPeriod, 0, ages),
 		within("ca.search_rate", c.SearchRate, 0, 10_000), within("ca.max_array_bytes", c.MaxArrayBytes, 0, 64<<20),
-		within("ca.mcast_ttl", c.MulticastTTL, 0, 255), within("ca.silence", c.Silence, -ages, ages))
+		within("ca.mcast_ttl", c.MulticastTTL, 0, 255), within("ca.silence", c.Silence, -ages, ages),
+		within("ca.priority", c.Priority, 0, 99))
 }
 
 // DriftConfig configures how far an IOC's clock may be off.
@@ -143,7 +149,7 @@ func DefaultConfig() Config {
 			MessageBytes: 256 << 10, WaitingBytes: 64 << 20,
 		},
 		Drops:  DropsConfig{Keep: 30 * 24 * time.Hour},
-		CA:     CAConfig{AddrList: []string{}, NameServers: []string{}, AllowServers: []string{}, Mask: []string{"LOG", "ALARM"}},
+		CA:     CAConfig{AddrList: []string{}, NameServers: []string{}, AllowServers: []string{}, Properties: true, Mask: []string{"LOG", "ALARM"}},
 		Drift:  DriftConfig{Past: 30 * time.Minute, Future: 30 * time.Minute},
 		Stores: []StoreConfig{{Name: "STS", Granularity: string(partition.PartitionHour)}},
 	}
@@ -232,6 +238,9 @@ var configComments = map[string]string{
 	"$.ca.max_array_bytes":   "Largest value taken from a server (EPICS_CA_MAX_ARRAY_BYTES); 0: from the environment, else up to 64 MiB.",
 	"$.ca.mcast_ttl":         "Networks that multicast searches pass (EPICS_CA_MCAST_TTL); 0: from the environment, else 1.",
 	"$.ca.silence":           "A monitor silent for 20 times its mean interval, and at least this, is verified by one read; 0: 60s, negative: never.",
+	"$.ca.priority":          "Of circuits, 0 to 99: servers may serve higher ones first.",
+	"$.ca.flow_control":      "Ask servers that send faster than is read to pause. What they merge meanwhile is lost (the next sample says for how long: flowpausedsecs); false: only read more slowly.",
+	"$.ca.properties":        "Subscribe to changes of units, limits and labels (DBE_PROPERTY); false: read them once.",
 	"$.ca.mask":              "Events to subscribe to: LOG and ALARM honour the archive deadband ADEL, VALUE the monitor deadband MDEL.",
 	"$.drift":                "How far an IOC's time may be from the time pvlog received a sample.",
 	"$.drift.past":           "The first sample after a connection is exempt.",

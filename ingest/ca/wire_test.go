@@ -1,0 +1,79 @@
+package ca
+
+import (
+	"encoding/hex"
+	"strings"
+	"testing"
+)
+
+// conversation is what real clients, servers and repeaters of EPICS base 7 say
+// to each other, a kind of message each: the seeds of the fuzz targets.
+var conversation = []string{
+	// a search datagram for SIM:AI1 and SIM:MBBI, and its answer
+	`0000000000010 00d 00000001 00000000 0006 0008 0005 000d 00000001 00000001 53494d3a41493100
+	 0006 0010 0005 000d 00000002 00000002 53494d3a4d42424900000000 00000000`,
+	`000000000001000d0000000100000000 0006000813c80000ffffffff00000001000d000000000000 0006000813c80000ffffffff00000002000d000000000000`,
+	// the first segments of a circuit
+	`000000000000000d0000000000000000 00140010000000000000000000000000 61726368697665720000000000000000
+	 00150008000000000000000000000000 686f737431000000 0012000800000000000000010000000d 53494d3a41493100`,
+	`000000000000000d0000000000000000 00160000000000000000000100000003 001200000006000100000001 0000001b
+	 00160000000000000000000200000003 001200000003000100000002 0000001c`,
+	// EVENT_ADD and updates: double, enum, long string, empty waveform, large one's header
+	`0001001000140000 0000001b00000101 00000000000000000000000000050000`,
+	`0001001800140001 0000000100000101 000400013ff4dfa51dcd650000000000 4020800000000000`,
+	`0001001000110001 0000000100000102 000000003ff4dfa51dcd650000000002`,
+	`0001001800120004 0000000100000103 000000003ff4dfa51dcd650000000061 6263000000000000`,
+	`0001001000140000 0000000100000104 00110003000000000000000000000000`,
+	`0001ffff00140000 0000000100000105 00013890 00002710`,
+	// READ_NOTIFY of DBR_CTRL_ENUM and the head of its answer
+	`000f0000001f0001 0000001c00000202`,
+	`000f01a8001f0001 0000000100000202 0007000100035a65726f0000`,
+	// EVENT_CANCEL and its acknowledgement, ECHO, CLEAR_CHANNEL
+	`0002000000140000 0000001b00000101 0001000000140000 0000001b00000101`,
+	`00170000000000000000000000000000 000c0000000000000000001b00000001`,
+	// WRITE_NOTIFY of 2.5 and its answer
+	`0013000800060001 0000001b00000303 4004000000000000 0013000000060001 0000000100000303`,
+	// ERROR: an unknown EVENT_CANCEL
+	`000b001800000000 00000001000000f2 00020000001400010000001b00000999 53494d3a41493100`,
+	// beacons, as sent and as repeated; registration with the repeater
+	`000d0000000d13c8 0000001200000000 000d0000000d13c8 000000120a000005`,
+	`00180000000000000000 00007f000001 00110000000000000000 00007f000001`,
+	// search over TCP
+	`000000000001000d0000000100000000 0006000800050 00d0000000100000001 53494d3a41493100 0006000013c80000ffffffff00000001`,
+}
+
+// wire gives the conversation's bytes.
+func wire(t testing.TB) (messages [][]byte) {
+	t.Helper()
+	for _, text := range conversation {
+		b, err := hex.DecodeString(strings.Join(strings.Fields(text), ""))
+		if err != nil {
+			t.Fatalf("%.40s: %v", text, err)
+		}
+		messages = append(messages, b)
+	}
+	return messages
+}
+
+// TestConversationIsRead: every whole message of it, and what is cut is seen to be.
+func TestConversationIsRead(t *testing.T) {
+	whole := 0
+	for i, b := range wire(t) {
+		for len(b) > 0 {
+			h, _, n, err := ParseMessage(b)
+			if err != nil {
+				t.Fatalf("part %d: %v", i, err)
+			}
+			if n == 0 {
+				if h.Command != CmdEventAdd && h.Command != CmdReadNotify {
+					t.Errorf("part %d ends within %s", i, CommandName(h.Command))
+				}
+				break
+			}
+			whole, b = whole+1, b[n:]
+		}
+	}
+	if whole != 35 {
+		t.Errorf("read %d messages", whole)
+	}
+}
