@@ -2,7 +2,6 @@ package caclient_test
 
 import (
 	"bytes"
-	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -68,11 +67,4 @@ func TestRow60AFloodIsFairToOthers(t *testing.T) {
 	if rounds != 10 || len(flood.disconnected)+len(same.disconnected)+len(other.disconnected) != 0 {
 		t.Errorf("%d rounds, and circuits were lost", rounds)
 	}
-}
-
-func heapInUse() int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapInuse)
 }
