@@ -28,9 +28,10 @@ func toolRecords() []simioc.Record {
 	}
 }
 
-// caEnvironment points CA clients at one IOC.
+// caEnvironment points CA clients at one IOC. A program that is built with -race
+// sleeps for a second at its end if nobody minds.
 func caEnvironment(ioc *simioc.IOC) []string {
-	return []string{"EPICS_CA_ADDR_LIST=" + ioc.Addr(), "EPICS_CA_AUTO_ADDR_LIST=NO", "TZ=UTC"}
+	return []string{"EPICS_CA_ADDR_LIST=" + ioc.Addr(), "EPICS_CA_AUTO_ADDR_LIST=NO", "TZ=UTC", "GORACE=atexit_sleep_ms=0"}
 }
 
 // caTool runs `pvlog ca` to its end.

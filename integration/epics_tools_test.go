@@ -39,6 +39,7 @@ func TestEpicsToolsAgainstSimIOC(t *testing.T) {
 	python := needEPICS(t)
 	t.Run("pyepics", func(t *testing.T) { readByPyepics(t, python, simulatedTools(t)) })
 	t.Run("real IOC", func(t *testing.T) { compareWithRealIOC(t, python, simulatedTools(t)) })
+	t.Run("old servers", func(t *testing.T) { readFromOldServers(t, python) })
 	t.Run("caproto", func(t *testing.T) { readByCaproto(t, filepath.Dir(python), simulatedTools(t)) })
 }
 
@@ -169,5 +170,56 @@ func readByCaproto(t *testing.T, bin string, env []string) {
 	array, problems := runTool(t, env, filepath.Join(bin, "caproto-put"), "--no-repeater", "-a", "T:w", "4 5 6")
 	if !strings.Contains(array, "[4 5 6]") {
 		t.Errorf("caproto-put -a prints\n%s%s", array, problems)
+	}
+}
+
+// oldServersScript gets, monitors and puts on servers of each age. libca takes
+// the port of one before CA 4.5 from EPICS_CA_SERVER_PORT.
+const oldServersScript = `
+import epics, threading
+for minor in range(4, 14):
+    p, enough, seen = "m%d:" % minor, threading.Event(), []
+    def update(value=None, **_):
+        seen.append(value)
+        if len(seen) > 2:
+            enough.set()
+    epics.camonitor(p + "d", callback=update)
+    enough.wait(20)
+    w = epics.caget(p + "w", timeout=20)
+    put = epics.caput(p + "e", "on", wait=True, timeout=20)
+    print(minor, len(seen) > 2, w.tolist()[:3], len(w), put, epics.caget(p + "e", as_string=True))
+`
+
+// readFromOldServers has libca use servers of each minor version.
+func readFromOldServers(t *testing.T, python string) {
+	binary, err := pvlogBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text, want strings.Builder
+	var addresses []string
+	text.WriteString("iocs:\n")
+	env := []string{"EPICS_CA_AUTO_ADDR_LIST=NO"}
+	for minor := 4; minor <= 13; minor++ {
+		port, n := freePort(t), 10 // before 4.13 libca reads the whole array
+		if minor == 13 {
+			n = 3
+		}
+		if minor == 4 {
+			env = append(env, fmt.Sprintf("EPICS_CA_SERVER_PORT=%d", port))
+		}
+		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", port))
+		fmt.Fprintf(&text, "  - {minor: %d, prefix: 'm%d:', listen: '127.0.0.1:%d', records: [{name: d, type: double, rate: 10, generate: {kind: counter}},"+
+			" {name: w, type: long, count: 10, value: [1, 2, 3]}, {name: e, type: enum, labels: ['off', 'on'], value: 0}]}\n", minor, minor, port)
+		fmt.Fprintf(&want, "%d True [1, 2, 3] %d 1 on\n", minor, n)
+	}
+	file := filepath.Join(t.TempDir(), "old.yaml")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	startProcess(t, "pvlog ioc", binary, []string{"ioc", "--scenario", file}, nil).waitFor(t, "EPICS_CA_ADDR_LIST=", startTimeout)
+	out, problems := runTool(t, append(env, "EPICS_CA_ADDR_LIST="+strings.Join(addresses, " ")), python, "-c", oldServersScript)
+	if out != want.String() {
+		t.Errorf("libca finds\n%swant\n%s%s", out, want.String(), problems)
 	}
 }

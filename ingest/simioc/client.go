@@ -210,7 +210,11 @@ func (c *client) take(empty []byte) (b []byte, last bool) {
 	sent := 0
 	for ; sent < len(c.held) && !c.paused && len(c.out) < c.ioc.opts.QueueBytes; sent++ {
 		s := c.held[sent]
-		c.out = appendUpdate(c.out, s, s.held)
+		if s.denied {
+			c.out = appendDenied(c.out, s)
+		} else {
+			c.out = appendUpdate(c.out, s, s.held)
+		}
 		s.held = nil
 	}
 	kept := copy(c.held, c.held[sent:])

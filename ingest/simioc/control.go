@@ -66,18 +66,37 @@ func (c *client) admitReader(s *subscription, may bool) {
 	v := s.channel.variable
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if !may {
+		c.deny(s)
+		return
+	}
 	c.mu.Lock()
-	changed := s.denied == may
-	s.denied = !may
+	changed := s.denied
+	s.denied = false
 	c.mu.Unlock()
-	switch {
-	case changed && may:
+	if changed {
 		var w wakes
 		c.offer(s, &v.cur, &w)
 		w.flush()
-	case changed:
-		c.drop(s)
-		c.push(appendDenied(nil, s))
+	}
+}
+
+// deny tells a subscription that it may not read any more, after what is on
+// its way or in the place of an update that it holds.
+func (c *client) deny(s *subscription) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.denied {
+		return
+	}
+	s.denied = true
+	switch {
+	case c.dead || c.ending || s.held != nil:
+	case c.paused || len(c.out) >= c.ioc.opts.QueueBytes:
+		s.held = &snapshot{}
+		c.held = append(c.held, s)
+	default:
+		c.out = appendDenied(c.out, s)
 	}
 }
 

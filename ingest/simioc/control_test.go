@@ -41,6 +41,8 @@ func TestAliasFindsTheRecordAndItsRealName(t *testing.T) {
 	}
 }
 
+// Order, sizes and statuses are those of EPICS base 7 with an access security
+// file whose rule depends on a PV.
 func TestAccessRightsFollowAsFromARealIOC(t *testing.T) {
 	ioc := start(t, Options{Records: []Record{scalar("v", 1)}})
 	c := dial(t, ioc)
@@ -54,6 +56,12 @@ func TestAccessRightsFollowAsFromARealIOC(t *testing.T) {
 	if h, p := c.update(5); h.P1 != ca.StatusNoReadAccess || len(p) != 24 || timeDouble(p).value != 0 {
 		t.Errorf("got %+v % x, want zeros of status 368", h, p)
 	}
+	must(t, ioc.SetAccess("v", ca.AccessWrite)) // still no reading: nothing more to be told
+	if h, _ := c.next(); h.Command != ca.CmdAccessRights || h.P2 != ca.AccessWrite {
+		t.Errorf("got %+v, want the right to write", h)
+	}
+	must(t, ioc.SetAccess("v", 0))
+	c.next()
 	mustPut(t, ioc, "v", 2.0)
 	if h, p := c.get(sid, ca.DBRDouble, 1); h.P1 != ca.StatusNoReadAccess || len(p) != 8 {
 		t.Errorf("get without access: %+v", h)
@@ -83,6 +91,20 @@ func TestAccessRightsFollowAsFromARealIOC(t *testing.T) {
 	}
 	if seen[5] != 2 || seen[6] != 2 {
 		t.Errorf("fresh updates are %v", seen)
+	}
+	c.sync()
+	c.send(ca.AppendHeader(nil, ca.Header{Command: ca.CmdEventsOff})) // the refusal waits as an update does
+	c.sync()
+	must(t, ioc.SetAccess("v", 0))
+	mustPut(t, ioc, "v", 3.0)
+	c.next()
+	c.next()
+	c.sync()
+	c.send(ca.AppendHeader(nil, ca.Header{Command: ca.CmdEventsOn}))
+	for range 2 {
+		if h, _ := c.next(); h.Command != ca.CmdEventAdd || h.P1 != ca.StatusNoReadAccess {
+			t.Errorf("got %+v, want the refusals", h)
+		}
 	}
 	c.sync()
 }

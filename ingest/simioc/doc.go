@@ -8,7 +8,7 @@
 // counts, error codes, closed circuits), updates of a subscription are in
 // order, a slow client loses the middle of its updates and never the newest,
 // and never holds up the processing of records. Time stamps of one record
-// strictly increase unless a caller of [IOC.Put] states another time.
+// strictly increase unless a caller of [IOC.Put] or a [Clock] says otherwise.
 //
 // A [Scenario] is several IOCs and what happens to them, read from a file that
 // SCENARIO.md describes: wrong clocks, type changes, silences, slow or wedged
@@ -16,5 +16,6 @@
 // [IOC.Replace], [IOC.Wedge] and so on).
 //
 // It is driven by [IOC.Run], which owns the sockets, two goroutines for each
-// circuit and one goroutine that processes all periodic records.
+// circuit, one goroutine that processes all periodic records and one that sends
+// beacons.
 package simioc

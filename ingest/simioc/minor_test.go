@@ -2,7 +2,9 @@ package simioc
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,5 +120,39 @@ func TestOldServersTalkAsTheyDid(t *testing.T) {
 		if New(Options{Minor: minor}).Err() == nil {
 			t.Errorf("minor %d is accepted", minor)
 		}
+	}
+}
+
+// A client of today gets updates of a server of each age. (Of servers before
+// CA 4.5 it does not learn the port.)
+func TestClientsOfTodayTalkToOldServers(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("iocs:\n")
+	var names []string
+	for minor := minPort; minor <= ca.MinorVersion; minor++ {
+		fmt.Fprintf(&text, "  - {minor: %d, prefix: 'm%d:', records: [{name: d, type: double, rate: 20, generate: {kind: counter}},"+
+			" {name: w, type: double, count: 20, value: [1, 2]}, {name: e, type: double, value: 1}]}\n", minor, minor)
+		for _, record := range []string{"d", "w", "e"} {
+			names = append(names, fmt.Sprintf("m%d:%s", minor, record))
+		}
+	}
+	fmt.Fprintf(&text, "steps: [{at: 0s, server_disconnect: e}]\n")
+	a := watch(t, readScenario(t, text.String()), names...)
+	for minor := minPort; minor <= ca.MinorVersion; minor++ {
+		prefix := fmt.Sprintf("m%d:", minor)
+		if h := a.sees(prefix+"d", named("connected"), named("update"), named("update")); h.seen.value < 1 {
+			t.Errorf("%sd: %+v", prefix, h.seen)
+		}
+		if h := a.sees(prefix+"d", named("connected")); int(h.info.Minor) != minor {
+			t.Errorf("%sd: the client takes it for minor %d", prefix, h.info.Minor)
+		}
+		want := uint32(2)
+		if minor < minDynamic {
+			want = 20 // the client asks for the whole array
+		}
+		if h := a.sees(prefix+"w", named("update")); h.u.Count != want {
+			t.Errorf("%sw: %d elements, want %d", prefix, h.u.Count, want)
+		}
+		a.sees(prefix+"e", named("update"), named("disconnected"), named("connected"), named("update"))
 	}
 }

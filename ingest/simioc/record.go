@@ -61,7 +61,11 @@ type Record struct {
 type Limits struct {
 	LOPR, HOPR            float64 // display and control range
 	LOLO, LOW, HIGH, HIHI float64
-	Alarm                 bool // the four alarm limits are in force: LOLO, HIHI MAJOR; LOW, HIGH MINOR
+	Alarm                 bool // the four alarm limits are in force, those that are NaN are not
+
+	// Severities of the alarm limits; 0 is MAJOR for LOLO and HIHI, MINOR for
+	// LOW and HIGH.
+	LLSV, LSV, HSV, HHSV int16
 }
 
 // Bounds of a record's strings and rates.
@@ -99,9 +103,9 @@ func (r *Record) check() error {
 	case math.IsNaN(r.Rate) || r.Rate < 0 || r.Rate > maxRate:
 		return fmt.Errorf("rate %v Hz, 0 to %d are allowed", r.Rate, maxRate)
 	}
-	for _, s := range r.States {
+	for _, s := range append([]int16{r.Limits.LLSV, r.Limits.LSV, r.Limits.HSV, r.Limits.HHSV}, r.States...) {
 		if s < severityNone || s > severityInvalid {
-			return fmt.Errorf("severity %d of a label, 0 to %d are allowed", s, severityInvalid)
+			return fmt.Errorf("severity %d, 0 to %d are allowed", s, severityInvalid)
 		}
 	}
 	for _, name := range append([]string{r.Name}, r.Aliases...) {

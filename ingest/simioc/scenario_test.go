@@ -351,3 +351,41 @@ func FuzzScenario(f *testing.F) {
 		}
 	})
 }
+
+func TestLimitsHaveTheirSeverities(t *testing.T) {
+	s := readScenario(t, `
+iocs:
+  - records:
+    - {name: usual, type: double, value: 1, limits: {low: 0, high: 10, hihi: 20}}
+    - {name: stated, type: double, value: 1, limits: {lolo: -10, low: 0, high: 10, hihi: 20, llsv: INVALID, lsv: MAJOR, hsv: MAJOR, hhsv: MINOR}}
+steps: []
+`)
+	watch(t, s, "usual")
+	c := dial(t, s.IOC("ioc1"))
+	for name, alarms := range map[string]map[float64][2]int16{
+		"usual":  {5: {0, 0}, -20: {1, statusLOW}, 15: {1, statusHIGH}, 25: {2, statusHIHI}},
+		"stated": {5: {0, 0}, -5: {2, statusLOW}, -20: {3, statusLOLO}, 15: {2, statusHIGH}, 25: {1, statusHIHI}},
+	} {
+		sid := c.create(name).sid
+		for x, want := range alarms {
+			c.put(sid, ca.DBRDouble, 1, double(x)...)
+			if _, p := c.get(sid, ca.DBRTimeDouble, 1); timeDouble(p).severity != want[0] || timeDouble(p).status != want[1] {
+				t.Errorf("%s = %v: %+v, want %v", name, x, timeDouble(p), want)
+			}
+		}
+	}
+}
+
+// A scenario one of whose IOCs cannot listen leaves no socket behind.
+func TestScenarioThatCannotListenClosesWhatItHas(t *testing.T) {
+	s := readScenario(t, "iocs: [{name: good}, {name: bad, listen: nowhere}]")
+	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), `"bad"`) {
+		t.Errorf("Run: %v", err)
+	}
+	again := New(Options{Listen: s.Addrs()[0]})
+	must(t, again.Listen())
+	defer again.close()
+	if again.Addr() != s.Addrs()[0] {
+		t.Errorf("%s is still taken", s.Addrs()[0])
+	}
+}

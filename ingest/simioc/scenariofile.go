@@ -62,6 +62,10 @@ type (
 		LOW  *float64 `yaml:"low"`
 		HIGH *float64 `yaml:"high"`
 		HIHI *float64 `yaml:"hihi"`
+		LLSV string   `yaml:"llsv"`
+		LSV  string   `yaml:"lsv"`
+		HSV  string   `yaml:"hsv"`
+		HHSV string   `yaml:"hhsv"`
 	}
 	alarmFile struct {
 		Record   string `yaml:"record"`

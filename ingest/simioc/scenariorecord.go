@@ -47,7 +47,9 @@ func (f *recordFile) record(path string) (Record, error) {
 		}
 		r.States = append(r.States, int16(severity))
 	}
-	r.Limits = f.Limits.limits()
+	if r.Limits, err = f.Limits.limits(path + ".limits"); err != nil {
+		return r, err
+	}
 	if err := r.check(); err != nil {
 		return r, &fault{path: path, err: err}
 	}
@@ -87,9 +89,9 @@ func naturalCount(t ca.DBR, value any) int {
 }
 
 // limits are in force as far as they are stated: no value is beyond NaN.
-func (f *limitsFile) limits() Limits {
+func (f *limitsFile) limits(path string) (Limits, error) {
 	if f == nil {
-		return Limits{}
+		return Limits{}, nil
 	}
 	l := Limits{LOPR: f.LOPR, HOPR: f.HOPR, Alarm: f.LOLO != nil || f.LOW != nil || f.HIGH != nil || f.HIHI != nil}
 	if l.Alarm {
@@ -99,7 +101,20 @@ func (f *limitsFile) limits() Limits {
 	set(&l.LOW, f.LOW)
 	set(&l.HIGH, f.HIGH)
 	set(&l.HIHI, f.HIHI)
-	return l
+	for _, s := range []struct {
+		key, name string
+		to        *int16
+	}{{".llsv", f.LLSV, &l.LLSV}, {".lsv", f.LSV, &l.LSV}, {".hsv", f.HSV, &l.HSV}, {".hhsv", f.HHSV, &l.HHSV}} {
+		if s.name == "" {
+			continue
+		}
+		severity, err := choice(path+s.key, s.name, severityNames[severityMinor:])
+		if err != nil {
+			return l, err
+		}
+		*s.to = int16(severity) + severityMinor
+	}
+	return l, nil
 }
 
 // clock reads how stamps go; nil is the right time.

@@ -272,7 +272,10 @@ func (f *muteFile) action(st *step) error {
 func (f *metadataFile) action(st *step) error {
 	p := Properties{Desc: f.Desc, Units: f.Units, Precision: f.Precision, Labels: f.Labels, MDEL: f.MDEL, ADEL: f.ADEL}
 	if f.Limits != nil {
-		l := f.Limits.limits()
+		l, err := f.Limits.limits(st.path + ".limits")
+		if err != nil {
+			return err
+		}
 		p.Limits = &l
 	}
 	records, err := st.find(".record", f.Record)

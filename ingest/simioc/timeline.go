@@ -19,6 +19,8 @@ type step struct {
 	span time.Duration
 	what string
 	undo func(h *host) error
+
+	failed bool // it was told
 }
 
 // event is what happens at an instant of a timeline.
@@ -67,7 +69,7 @@ func (t *timeline) run(ctx context.Context, ready <-chan struct{}, steps []*step
 	}
 	t.begin = time.Now()
 	for _, s := range steps {
-		t.plan(s.at, func() { t.fire(s, s.at, 1) })
+		t.plan(s.at, func() { t.fire(ctx, s, s.at, 1) })
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -82,14 +84,20 @@ func (t *timeline) run(ctx context.Context, ready <-chan struct{}, steps []*step
 	}
 }
 
-// fire does a step for the n-th time and plans its next time.
-func (t *timeline) fire(s *step, due time.Duration, n int) {
-	t.log.Info("scenario", "step", s.path)
+// fire does a step for the n-th time and plans its next time. Of a step that
+// repeats, the first time and the first failure are told.
+func (t *timeline) fire(ctx context.Context, s *step, due time.Duration, n int) {
+	level := slog.LevelInfo
+	if n > 1 {
+		level = slog.LevelDebug
+	}
+	t.log.Log(ctx, level, "scenario", "step", s.path)
 	for _, h := range s.hosts {
 		if s.undo != nil {
 			h.lasts(s.what, s.span)
 		}
-		if err := s.do(h); err != nil {
+		if err := s.do(h); err != nil && !s.failed {
+			s.failed = true
 			t.log.Warn("a step of the scenario failed", "step", s.path, "ioc", h.label(), "err", err)
 		}
 	}
@@ -99,7 +107,7 @@ func (t *timeline) fire(s *step, due time.Duration, n int) {
 	if s.every > 0 && (s.times == 0 || n < s.times) {
 		// Steps missed because an action took long are not made up for.
 		next := max(due+s.every, time.Since(t.begin))
-		t.plan(next, func() { t.fire(s, next, n+1) })
+		t.plan(next, func() { t.fire(ctx, s, next, n+1) })
 	}
 }
 

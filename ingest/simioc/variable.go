@@ -1,6 +1,7 @@
 package simioc
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"sync"
@@ -193,13 +194,13 @@ func alarmOf(s *snapshot) (severity, status int16) {
 	case !l.Alarm:
 		return severityNone, statusNone
 	case x >= l.HIHI:
-		return severityMajor, statusHIHI
+		return cmp.Or(l.HHSV, severityMajor), statusHIHI
 	case x <= l.LOLO:
-		return severityMajor, statusLOLO
+		return cmp.Or(l.LLSV, severityMajor), statusLOLO
 	case x >= l.HIGH:
-		return severityMinor, statusHIGH
+		return cmp.Or(l.HSV, severityMinor), statusHIGH
 	case x <= l.LOW:
-		return severityMinor, statusLOW
+		return cmp.Or(l.LSV, severityMinor), statusLOW
 	}
 	return severityNone, statusNone
 }
