@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -96,7 +97,8 @@ func TestEpicsRow03AndRow28DeadNames(t *testing.T) {
 	}
 }
 
-// TestEpicsRow22TheSameNameOnTwoIOCs: one connection, one warning.
+// TestEpicsRow22TheSameNameOnTwoIOCs: one connection, one warning, and the
+// other one is there when the first has gone.
 func TestEpicsRow22TheSameNameOnTwoIOCs(t *testing.T) {
 	first, second := newMatrixIOC(t, nil), newMatrixIOC(t, nil)
 	client := newMatrixClient(t, caclient.Options{}, first.addr(), second.addr())
@@ -107,6 +109,15 @@ func TestEpicsRow22TheSameNameOnTwoIOCs(t *testing.T) {
 	b, _ := second.served()
 	if a+b != 1 || len(w.connected) != 1 || client.counted("duplicate_pvs_total") != 1 {
 		t.Errorf("%d and %d clients, %d connections, %v warnings", a, b, len(w.connected), client.counted("duplicate_pvs_total"))
+	}
+	at := await(t, w.connected, "connection").Addr
+	if at == second.addr() {
+		first, second = second, first
+	}
+	first.crash()
+	await(t, w.lost, "end of the first IOC")
+	if info := await(t, w.connected, "connection"); info.Addr != second.addr() {
+		t.Errorf("connected to %s, then to %s", at, info.Addr)
 	}
 }
 
@@ -126,6 +137,14 @@ func TestEpicsRow23TwoIOCsOnOneHost(t *testing.T) {
 	await(t, b.updates, "update")
 	if one.Addr == two.Addr {
 		t.Errorf("both are at %s", one.Addr)
+	}
+	second.crash()
+	await(t, b.lost, "end of the second IOC")
+	second.start()
+	again := await(t, b.connected, "connection")
+	t.Logf("at %s, %s and then %s", one.Addr, two.Addr, again.Addr)
+	if len(a.lost) != 0 {
+		t.Error("the first one was lost as well")
 	}
 }
 
@@ -151,4 +170,43 @@ func TestEpicsRow24And25NameServer(t *testing.T) {
 	if len(missing.connected) != 0 {
 		t.Error("a field that does not exist is connected")
 	}
+}
+
+// TestEpicsRow28DeadNamesForLong: the rate, the processor time and the memory
+// of a client that only searches, once it has settled. Nothing runs beside it.
+func TestEpicsRow28DeadNamesForLong(t *testing.T) {
+	if os.Getenv("PVLOG_TEST_LONG") != "1" {
+		t.Skip("takes two minutes of an idle machine: set PVLOG_TEST_LONG=1")
+	}
+	ioc := newMatrixIOC(t, nil)
+	client := newMatrixClient(t, caclient.Options{}, ioc.addr())
+	for i := range 10_000 {
+		client.Open(matrixPrefix+"dead"+strconv.Itoa(i), (*watcher)(nil)) // is never called
+	}
+	<-time.After(90 * time.Second)
+	const span = 30 * time.Second
+	heap, used, sent := heapInUse(), processorTime(t), client.counted("search_datagrams_total")
+	<-time.After(span)
+	used, sent = processorTime(t)-used, client.counted("search_datagrams_total")-sent
+	t.Logf("%v datagrams and %v of processor time in %v, %d bytes more", sent, used, span, heapInUse()-heap)
+	if sent > 25*span.Seconds() {
+		t.Errorf("%v datagrams in %v", sent, span)
+	}
+	limit := span * 2 / 100
+	if raceEnabled {
+		limit *= 10
+	}
+	if used > limit {
+		t.Errorf("%v of processor time in %v", used, span)
+	}
+	if grown := heapInUse() - heap; grown > 4<<20 {
+		t.Errorf("%d bytes more", grown)
+	}
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse)
 }

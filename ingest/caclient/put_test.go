@@ -64,3 +64,34 @@ func TestPutValuesFailsWithoutWriteAccessAndConnection(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestRow20OnlyOnePutIsOnItsWay: a server that is asked for a second one on a
+// channel stops reading the circuit.
+func TestRow20OnlyOnePutIsOnItsWay(t *testing.T) {
+	s := newServer(t, all)
+	client := run(t, caclient.Options{}, s.addr())
+	r := newRecorder()
+	r.silent = true
+	ch := client.Open("A", r)
+	c := take(t, s.conns, "circuit")
+	c.send(greeting())
+	c.accept(t, 1, r)
+	ends := make(chan error, 5)
+	for v := range 5 {
+		go func() { ends <- ch.PutValues(t.Context(), []float64{float64(v)}, true) }()
+	}
+	for range 5 {
+		write := c.expect(ca.CmdWriteNotify)
+		// whatever else would come before the answer to the read
+		go func() { _, err := ch.Get(t.Context(), ca.DBRDouble, 1); ends <- err }()
+		read := c.expect(ca.CmdReadNotify)
+		c.send(ca.AppendMessage(nil, ca.Header{Command: ca.CmdReadNotify, DataType: read.DataType, Count: 1, P1: ca.StatusNormal, P2: read.P2}, make([]byte, 8)))
+		if err := take(t, ends, "read"); err != nil {
+			t.Fatal(err)
+		}
+		c.send(ca.AppendHeader(nil, ca.Header{Command: ca.CmdWriteNotify, DataType: write.DataType, Count: 1, P1: ca.StatusNormal, P2: write.P2}))
+		if err := take(t, ends, "end of a put"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
