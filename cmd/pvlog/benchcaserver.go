@@ -79,20 +79,21 @@ func (f *fleet) obey(ctx context.Context, line string, beacons *sync.WaitGroup) 
 		if err := f.iocs[i].Listen(); err != nil {
 			return err
 		}
-		f.start(ctx, i)
+		life := f.start(ctx, i)
 		if addr, err := netip.ParseAddrPort(f.iocs[i].TCPAddr()); err == nil && port > 0 {
-			beacons.Go(func() { sendBeacons(ctx, addr, port) })
+			beacons.Go(func() { sendBeacons(life, addr, port) })
 		}
 	}
 	return nil
 }
 
-// start runs an IOC.
-func (f *fleet) start(ctx context.Context, i int) {
+// start runs an IOC; the context is that of its life.
+func (f *fleet) start(ctx context.Context, i int) context.Context {
 	ctx, f.cancels[i] = context.WithCancel(ctx)
 	done := make(chan error, 1)
 	f.dones[i] = done
 	go func() { done <- f.iocs[i].Run(ctx) }()
+	return ctx
 }
 
 // stop ends an IOC and waits for it.

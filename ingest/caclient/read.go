@@ -102,18 +102,28 @@ func (c *circuit) take(stream *ca.Splitter, now time.Time) error {
 			return nil
 		}
 		c.mu.Lock()
+		if owner, ok := c.core.Update(h, payload, tooLarge); ok {
+			c.mu.Unlock()
+			updates++
+			owner.(*Channel).deliver(Update{Type: ca.DBR(h.DataType), Count: h.Count, Status: h.P1, Payload: payload, Received: now})
+			continue
+		}
 		e := c.core.Handle(h, payload, tooLarge)
 		c.mu.Unlock()
 		if e.Kind == ca.EventUpdate {
 			updates++
-			if ch := e.Owner.(*Channel); !ch.closed.Load() {
-				ch.handler.Update(ch, Update{Type: e.Type, Count: e.Count, Status: e.Status, Payload: e.Payload, Received: now, Paused: e.Paused})
-			}
+			e.Owner.(*Channel).deliver(Update{Type: e.Type, Count: e.Count, Status: e.Status, Payload: e.Payload, Received: now, Paused: e.Paused})
 			continue
 		}
 		if err := c.dispatch(e, now); err != nil {
 			return err
 		}
+	}
+}
+
+func (ch *Channel) deliver(u Update) {
+	if !ch.closed.Load() {
+		ch.handler.Update(ch, u)
 	}
 }
 
