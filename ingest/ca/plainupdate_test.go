@@ -23,14 +23,14 @@ func TestUpdateIsHandleForGoodValues(t *testing.T) {
 		h, p, tooLarge := good, payload, false
 		h.P2 = id
 		change(&h, &p, &tooLarge)
-		before := c.subs[id].habit
+		before := *c.subs[id].habit
 		owner, ok := c.Update(h, p, tooLarge)
 		e := twin.Handle(h, p, tooLarge)
 		if want := e.Kind == EventUpdate && e.Status == StatusNormal; ok != want || ok && owner != e.Owner {
 			t.Errorf("%s: %v of %v, want %v: %+v", name, ok, owner, want, e)
 		}
-		if ok && c.subs[id].habit != twin.subs[id].habit || !ok && c.subs[id].habit != before {
-			t.Errorf("%s: the habit is %+v, with Handle %+v", name, c.subs[id].habit, twin.subs[id].habit)
+		if ok && *c.subs[id].habit != *twin.subs[id].habit || !ok && *c.subs[id].habit != before {
+			t.Errorf("%s: the habit is %+v, with Handle %+v", name, *c.subs[id].habit, *twin.subs[id].habit)
 		}
 	}
 }
