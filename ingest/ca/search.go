@@ -186,6 +186,18 @@ func (s *SearchSchedule) Boost(now time.Time, group uint64) {
 	}
 }
 
+// BoostSome does the same for all groups that are meant.
+func (s *SearchSchedule) BoostSome(now time.Time, meant func(group uint64) bool) {
+	for group := range s.groups {
+		if group != 0 && meant(group) {
+			s.Boost(now, group)
+		}
+	}
+}
+
+// Searches says whether names of a group are searched.
+func (s *SearchSchedule) Searches(group uint64) bool { return len(s.groups[group]) > 0 }
+
 // BoostAll searches every name once more, spread over a time: something in the
 // network is back. Names that are due sooner stay as they are, and none begins
 // anew.

@@ -221,6 +221,30 @@ func TestSearchTriesUnknownNamesAtANewServer(t *testing.T) {
 
 // TestSearchBoostGoesBeforeWhatIsOverdue: twenty thousand dead names that the
 // rate holds up do not hold up a server that is back.
+func TestSearchBoostsGroupsThatAreMeant(t *testing.T) {
+	s := NewSearchSchedule(SearchOptions{})
+	for cid := range uint32(30) {
+		if err := s.Add(start, cid, fmt.Sprintf("LOST:%d", cid), uint64(cid%3), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.BoostSome(start, func(group uint64) bool { return group < 2 })
+	tried := map[uint32]bool{}
+	simulate(t, s, start, time.Second, func(_ time.Time, names map[uint32]string) {
+		for cid := range names {
+			tried[cid] = true
+		}
+	})
+	for cid := range uint32(30) {
+		if tried[cid] != (cid%3 == 1) { // group 0 has no server that could be back
+			t.Errorf("name %d of group %d: tried %v", cid, cid%3, tried[cid])
+		}
+	}
+	if !s.Searches(2) || s.Searches(3) {
+		t.Error("groups that are searched are not known")
+	}
+}
+
 func TestSearchBoostGoesBeforeWhatIsOverdue(t *testing.T) {
 	s := NewSearchSchedule(SearchOptions{})
 	for cid := range uint32(20_000) {

@@ -100,8 +100,8 @@ func (c *Client) hear(beacons []ca.Beacon, from netip.Addr) {
 // anomalyEvery bounds how often one server's beacons have its names searched.
 const anomalyEvery = time.Second
 
-// anomaly searches the server's own names at once, and all others spread over seconds: they may be with it, or behind the network that is
-// back. After a power cut hundreds of servers come back together, and anyone
+// anomaly searches the server's own names at once, and all others spread over
+// seconds: they may be with it, or behind the network that is back. After a power cut hundreds of servers come back together, and anyone
 // on the host can make beacons up, so the second happens only now and then.
 // mu is held.
 func (c *Client) anomaly(now time.Time, addr netip.AddrPort, own bool) {
@@ -109,7 +109,7 @@ func (c *Client) anomaly(now time.Time, addr netip.AddrPort, own bool) {
 		for _, priority := range c.ranks {
 			delete(c.useless, server{addr, priority})
 		}
-		c.schedule.Boost(now, groupOf(addr))
+		c.boostServer(now, addr)
 	}
 	if now.Sub(c.spread) > max(boostEvery, 2*c.schedule.Pass()) {
 		c.spread = now
@@ -117,6 +117,23 @@ func (c *Client) anomaly(now time.Time, addr netip.AddrPort, own bool) {
 		c.schedule.BoostAll(now, boostSpread)
 	}
 	c.wakeSearch()
+}
+
+// boostServer searches the names of a server that is back. If none are known
+// at its port they may have been at another one: of several IOCs on a host all
+// but the first have the port that was free when they started. mu is held.
+func (c *Client) boostServer(now time.Time, addr netip.AddrPort) {
+	group := groupOf(addr)
+	if c.schedule.Searches(group) {
+		c.schedule.Boost(now, group)
+		return
+	}
+	host := addr.Addr()
+	if host == c.host && now.Sub(c.hosted) < anomalyEvery {
+		return // they are due within that time; a host may have hundreds of IOCs
+	}
+	c.host, c.hosted = host, now
+	c.schedule.BoostSome(now, func(group uint64) bool { return ipv4(uint32(group)) == host })
 }
 
 // recentAnomaly is how long after one a lost circuit is taken for the end of a

@@ -78,8 +78,10 @@ type Client struct {
 	ranks    []uint8 // priorities that circuits were asked for
 	schedule *ca.SearchSchedule
 	nextCID  uint32
-	boosted  time.Time // when all unknown names were last tried for a new server
-	spread   time.Time // when all names were last tried for a beacon
+	boosted  time.Time  // when all unknown names were last tried for a new server
+	spread   time.Time  // when all names were last tried for a beacon
+	host     netip.Addr // whose names were last tried for a server at a new port
+	hosted   time.Time  // when
 	beacons  *ca.BeaconTable
 	places   destinations
 	useless  map[server]useless           // servers whose last circuit connected no channel
@@ -244,7 +246,7 @@ const boostEvery = 5 * time.Second
 // is held.
 func (c *Client) boost(addr netip.AddrPort) {
 	now := time.Now()
-	c.schedule.Boost(now, groupOf(addr))
+	c.boostServer(now, addr)
 	if now.Sub(c.boosted) > boostEvery {
 		c.boosted = now
 		c.schedule.Boost(now, 0)
