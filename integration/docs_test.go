@@ -5,8 +5,12 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -140,6 +144,55 @@ func TestUndocumentedNamesAreSeen(t *testing.T) {
 		}
 		if got := fmt.Sprint(undocumentedNames(file)); got != want {
 			t.Errorf("%q: %s, want %s", source, got, want)
+		}
+	}
+}
+
+// TestMatrixNamesTestsThatExist: the table of ingest/README.md has every row of
+// the client's test matrix, with tests that are there.
+func TestMatrixNamesTestsThatExist(t *testing.T) {
+	there := map[string]bool{}
+	for name, file := range parsedFiles(t) {
+		if !strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		for _, decl := range file.syntax.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil {
+				there[f.Name.Name] = true
+			}
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(repositoryRoot(t), "ingest", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, matrix, _ := strings.Cut(string(text), "## Test matrix")
+	rows := map[int]bool{}
+	for _, line := range regexp.MustCompile(`(?m)^\| (\d[\d, -]*) \|.*$`).FindAllStringSubmatch(matrix, -1) {
+		tests := regexp.MustCompile(`\b(?:Test|Fuzz)\w+`).FindAllString(line[0], -1)
+		if len(tests) == 0 {
+			t.Errorf("row %s names no test", line[1])
+		}
+		for _, name := range tests {
+			if !there[name] {
+				t.Errorf("row %s names %s, which does not exist", line[1], name)
+			}
+		}
+		for _, part := range strings.Split(line[1], ",") {
+			first, last, ranged := strings.Cut(strings.TrimSpace(part), "-")
+			from, _ := strconv.Atoi(first)
+			to := from
+			if ranged {
+				to, _ = strconv.Atoi(last)
+			}
+			for row := from; row <= to; row++ {
+				rows[row] = true
+			}
+		}
+	}
+	for row := 1; row <= 68; row++ {
+		if !rows[row] {
+			t.Errorf("row %d is missing", row)
 		}
 	}
 }
