@@ -23,7 +23,7 @@ const boostSpread = 5 * time.Second
 
 // registerAgain is the time until a confirmed registration is renewed: a
 // repeater that was restarted has forgotten its clients.
-func registerAgain() time.Duration { return 60*time.Second + rand.N(240*time.Second) }
+func registerAgain() time.Duration { return 30*time.Second + rand.N(30*time.Second) }
 
 // follow keeps the client registered with a repeater, and is one when the host
 // has none. Beacons are a help, not a need: nothing here is an error.
