@@ -39,7 +39,7 @@ type circuit struct {
 	claimed   time.Time     // a claim was answered last
 	permanent bool          // to a name server
 	useful    bool          // a channel was connected
-	asked     bool          // for properties, of a channel that has some
+	asked     time.Time     // for properties of a channel that has some; zero: it was not
 	told      bool          // they came
 	idle      time.Time     // without channels since; zero: it has some
 }
@@ -189,13 +189,18 @@ func (c *circuit) watchProperties(core *ca.Circuit, ch *Channel) {
 // sentQuestion notes that properties of a connected channel were asked for. mu
 // is held.
 func (c *circuit) sentQuestion(info ca.Info) {
-	c.asked = c.asked || info.Readable && info.Native != ca.DBRString
+	if c.asked.IsZero() && info.Readable && info.Native != ca.DBRString {
+		c.asked = time.Now()
+	}
 }
 
-// hangups is how many circuits in a row a server may end after it was asked for
-// properties and told none. Then it is the question that it cannot stand, and
-// is not asked again: values matter more.
-const hangups = 2
+// hangups is how many circuits in a row a server may end soon after it was asked
+// for properties, and told none. Then it is the question that it cannot stand,
+// and is not asked again: values matter more.
+const (
+	hangups    = 2
+	hangupSoon = 10 * time.Second
+)
 
 // judgeProperties notes how a circuit that ends took that question. client.mu
 // and mu are held.
@@ -204,7 +209,7 @@ func (c *circuit) judgeProperties() {
 	switch {
 	case c.told:
 		delete(unasked, c.addr)
-	case c.asked && len(unasked) < maxUnasked:
+	case !c.asked.IsZero() && time.Since(c.asked) < hangupSoon && len(unasked) < maxUnasked:
 		if unasked[c.addr]++; unasked[c.addr] == hangups {
 			c.client.odd.warn("a server hangs up when asked for units and limits, and is not asked any more", "addr", c.addr)
 		}
@@ -287,7 +292,7 @@ func (c *circuit) lose(cause error) {
 		return
 	}
 	for i, owner := range owners {
-		c.drop(owner.(*Channel), cause, rest(i))
+		c.drop(owner.(*Channel), cause, lateness(i))
 	}
 	client.wakeSearch()
 }
@@ -297,7 +302,8 @@ func (c *circuit) lose(cause error) {
 // claim. These are searched late, in case they have gone elsewhere.
 const heralds = 25
 
-func rest(i int) time.Duration {
+// lateness is by how much the i-th name of a lost circuit is searched later.
+func lateness(i int) time.Duration {
 	if i < heralds {
 		return 0
 	}

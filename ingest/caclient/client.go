@@ -78,10 +78,12 @@ type Client struct {
 	ranks    []uint8 // priorities that circuits were asked for
 	schedule *ca.SearchSchedule
 	nextCID  uint32
-	boosted  time.Time  // when all unknown names were last tried for a new server
-	spread   time.Time  // when all names were last tried for a beacon
-	host     netip.Addr // whose names were last tried for a server at a new port
-	hosted   time.Time  // when
+	boosted  time.Time      // when all unknown names were last tried for a new server
+	spread   time.Time      // when all names were last tried for a beacon
+	host     netip.Addr     // whose names were last tried for a server at a new port
+	hosted   time.Time      // when
+	mover    netip.AddrPort // server whose names were last followed elsewhere
+	movedAt  time.Time      // when
 	beacons  *ca.BeaconTable
 	places   destinations
 	useless  map[server]useless           // servers whose last circuit connected no channel

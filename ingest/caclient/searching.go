@@ -152,10 +152,8 @@ func (c *Client) claim(r ca.Reply, addr netip.AddrPort) {
 	}
 	c.metrics.replies.Inc()
 	to := server{addr, ch.priority}
-	if before := ch.found; before.IsValid() && before != addr && c.circuits[to] == nil {
-		// Its server has moved, most likely with all of its names: an IOC that
-		// shares its host gets another port with each start.
-		c.schedule.Boost(time.Now(), groupOf(before))
+	if before := ch.found; before.IsValid() && before != addr {
+		c.moved(before)
 	}
 	if wait := c.notBefore(to); wait > 0 {
 		c.searchLater(ch, addr, wait)
@@ -168,6 +166,19 @@ func (c *Client) claim(r ca.Reply, addr netip.AddrPort) {
 		return
 	}
 	c.searchLater(ch, addr, ch.again(false)) // the circuit ends at this moment
+}
+
+// moved searches the names of a server at once: one of them has turned up
+// elsewhere, most likely with all others. An IOC that shares its host gets
+// another port with each start. Once a second for a server, since they are due
+// within that time. mu is held.
+func (c *Client) moved(from netip.AddrPort) {
+	now := time.Now()
+	if from == c.mover && now.Sub(c.movedAt) < time.Second {
+		return
+	}
+	c.mover, c.movedAt = from, now
+	c.schedule.Boost(now, groupOf(from))
 }
 
 // searchLater searches a channel again that a server answered for in vain. mu
