@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -49,7 +50,9 @@ func (d *discovery) current() (Discovery, bool) {
 	c := d.channel
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return d.found, (c.discovery == d || c.refresh == d) && !c.closed.Load()
+	found := d.found
+	found.Fields = maps.Clone(found.Fields) // a late answer adds to them while the registry reads
+	return found, (c.discovery == d || c.refresh == d) && !c.closed.Load()
 }
 
 // begin asks the IOC for units, limits and record type with one value, or

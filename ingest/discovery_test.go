@@ -220,3 +220,18 @@ func TestAnswersBecomeMetadata(t *testing.T) {
 		}
 	}
 }
+
+// TestALateAnswerDoesNotReachWhatWasHandedIn: the registry reads that without
+// the channel's lock, when an IOC takes longer than discoveryWait.
+func TestALateAnswerDoesNotReachWhatWasHandedIn(t *testing.T) {
+	e, _ := newTestEngine(t)
+	c := addChannel(e, schema.TypeInfo{PV: "T:A", State: schema.Archiving, DBRType: schema.UnknownType})
+	d := newDiscovery(c, caclient.Info{Native: ca.DBREnum, Count: 1})
+	c.discovery, d.open = d, 2
+	e.discoveries.answer(d, nil, func() { d.found.set("ENUM_0", "Off") })
+	handed, ok := d.current()
+	e.discoveries.answer(d, nil, func() { d.found.set("RTYP", "bi") })
+	if !ok || len(handed.Fields) != 1 || len(d.found.Fields) != 2 {
+		t.Errorf("%v: handed in %v, known now %v", ok, handed.Fields, d.found.Fields)
+	}
+}
