@@ -22,12 +22,13 @@ def pv(name):
     p = epics.PV(sys.argv[1] + name, form="ctrl", connection_timeout=TIMEOUT)
     if not p.wait_for_connection(timeout=TIMEOUT):
         raise SystemExit("no connection to " + name)
-    p.get(timeout=TIMEOUT)
+    p.get(use_monitor=False, timeout=TIMEOUT)
     return p
 
 
 def caget(name, **options):
-    return epics.caget(sys.argv[1] + name, timeout=TIMEOUT, **options)
+    """Asks the IOC: what pyepics remembers of a monitor may be older than a put."""
+    return epics.caget(sys.argv[1] + name, use_monitor=False, timeout=TIMEOUT, **options)
 
 
 def caput(name, value):
