@@ -2,7 +2,6 @@ package ca
 
 import (
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -119,15 +118,6 @@ type circuitChannel struct {
 // open says whether the server has answered the claim.
 func (ch *circuitChannel) open() bool { return ch.state == channelOpen }
 
-type subscription struct {
-	id      uint32
-	channel *circuitChannel // nil once cancelled
-	dbr     DBR
-	count   uint32
-	paused  time.Duration // of the circuit's pauses, as far as its updates have told
-	habit   *habit        // nil: of properties, which may be silent for ever
-}
-
 // NewCircuit begins a circuit: VERSION, CLIENT_NAME and HOST_NAME are its
 // first output.
 func NewCircuit(o CircuitOptions, now time.Time) *Circuit {
@@ -199,28 +189,6 @@ func (c *Circuit) claim(now time.Time, cid uint32, mask uint16, owner any) *circ
 	return ch
 }
 
-// Subscribe wants a DBR_TIME_<native> monitor with an event mask; it begins at
-// once or when the channel is connected, and replaces one with another mask.
-func (c *Circuit) Subscribe(cid uint32, mask uint16) {
-	ch, ok := c.channels[cid]
-	if !ok || (ch.mask == mask && (ch.sub != nil || !ch.open())) {
-		return
-	}
-	c.cancel(&ch.sub)
-	ch.mask = mask
-	if ch.open() {
-		c.subscribe(ch)
-	}
-}
-
-// Unsubscribe ends the monitor; updates that are on their way are ignored.
-func (c *Circuit) Unsubscribe(cid uint32) {
-	if ch, ok := c.channels[cid]; ok {
-		c.cancel(&ch.sub)
-		ch.mask = 0
-	}
-}
-
 // Clear ends a channel and its monitor. A claim that is still unanswered is
 // cleared when its answer comes.
 func (c *Circuit) Clear(cid uint32) {
@@ -246,48 +214,6 @@ func (c *Circuit) forget(ch *circuitChannel) {
 	delete(c.writes, ch.writing)
 	ch.held = nil
 	ch.state = channelEnded
-}
-
-// subscribe begins the wanted monitor of an open channel.
-func (c *Circuit) subscribe(ch *circuitChannel) {
-	if ch.mask == 0 {
-		return
-	}
-	ch.sub = c.install(ch, ch.native.Time(), c.wireCount(0, ch.native.Time(), ch), ch.mask)
-	ch.sub.habit = &habit{last: c.at, due: c.at + c.options.LongSilence}
-}
-
-// install asks for a subscription.
-func (c *Circuit) install(ch *circuitChannel, t DBR, count uint32, mask uint16) *subscription {
-	sub := &subscription{id: c.newID(), channel: ch, dbr: t, count: count, paused: c.flow.paused}
-	c.subs[sub.id] = sub
-	c.out = AppendEventAdd(c.out, ch.sid, sub.id, t, count, mask)
-	return sub
-}
-
-// cancel ends a subscription, if there is one. Its id stays taken until the
-// server acknowledges: what it sent before has the same id.
-func (c *Circuit) cancel(of **subscription) {
-	sub := *of
-	if sub == nil {
-		return
-	}
-	c.out = AppendEventCancel(c.out, sub.channel.sid, sub.id, sub.dbr, sub.count)
-	sub.channel = nil
-	*of = nil
-}
-
-// wireCount is the count that a request for a type names: of an old peer the
-// native count where the current length is wanted, and of a peer that has no
-// large arrays what it can send.
-func (c *Circuit) wireCount(count uint32, t DBR, ch *circuitChannel) uint32 {
-	if count == 0 && c.minor < MinDynamicCount {
-		count = ch.count
-	}
-	if c.minor < minorLargeArrays {
-		count = min(count, uint32((smallPayload-t.ValueOffset())/t.ElementSize()))
-	}
-	return count
 }
 
 // newID is never 0 and never one in use.
@@ -326,49 +252,6 @@ func (c *Circuit) info(ch *circuitChannel) Info {
 	}
 }
 
-// get is a READ_NOTIFY, or a put, on its way.
-type get struct {
-	id       uint32
-	dbr      DBR
-	owner    any
-	verifies *subscription // nil: it was asked for from outside
-	deadline time.Time
-	done     bool
-	put      putKind
-	cid      uint32 // of a put's channel
-}
-
-// Get asks for a value once; its answer, failure or time-out comes as an event
-// of kind [EventGet] with this owner. Count 0 is the current length.
-func (c *Circuit) Get(now time.Time, cid uint32, t DBR, count uint32, owner any) error {
-	ch, ok := c.channels[cid]
-	if !ok || !ch.open() {
-		return ErrNotConnected
-	}
-	if !t.Valid() || t == DBRPutAckT || t == DBRPutAckS {
-		// The server would close the circuit.
-		return fmt.Errorf("get %v: no such type can be read", t)
-	}
-	g := &get{id: c.newID(), dbr: t, owner: owner, deadline: now.Add(c.options.GetTimeout)}
-	c.gets[g.id] = g
-	c.oldest = append(c.oldest, g)
-	c.out = AppendReadNotify(c.out, ch.sid, g.id, t, c.wireCount(count, t, ch))
-	return nil
-}
-
-// Gets ends all gets on their way and gives their owners: the circuit is lost.
-func (c *Circuit) Gets() []any {
-	var owners []any
-	for _, g := range c.oldest {
-		if !g.done && g.verifies == nil {
-			owners = append(owners, g.owner)
-		}
-	}
-	c.gets = map[uint32]*get{}
-	c.oldest = nil
-	return owners
-}
-
 // answered drops the oldest claims that need no answer any more.
 func (c *Circuit) answered() {
 	for len(c.claims) > 0 && c.claims[0].state != channelClaimed {
@@ -386,24 +269,6 @@ func (c *Circuit) expireClaims(now time.Time, events []Event) []Event {
 		c.forget(ch)
 		events = append(events, Event{Kind: EventEnded, Owner: ch.owner, Err: ErrClaimTimeout})
 		c.answered()
-	}
-	return events
-}
-
-// expireGets gives the gets whose time is up.
-func (c *Circuit) expireGets(now time.Time, events []Event) []Event {
-	for len(c.oldest) > 0 && (c.oldest[0].done || !now.Before(c.oldest[0].deadline)) {
-		if g := c.oldest[0]; !g.done {
-			delete(c.gets, g.id)
-			e := Event{Kind: EventGet, Owner: g.owner, Type: g.dbr, Err: ErrGetTimeout}
-			if g.verifies != nil {
-				c.verified(g, e)
-			} else {
-				events = append(events, e)
-			}
-		}
-		c.oldest[0] = nil
-		c.oldest = c.oldest[1:]
 	}
 	return events
 }

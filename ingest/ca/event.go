@@ -174,15 +174,6 @@ func (c *Circuit) answer(h Header, payload []byte, tooLarge bool) Event {
 	return e
 }
 
-func (c *Circuit) endGet(g *get) {
-	g.done = true
-	delete(c.gets, g.id)
-	for len(c.oldest) > 0 && c.oldest[0].done {
-		c.oldest[0] = nil
-		c.oldest = c.oldest[1:]
-	}
-}
-
 // maxProvoked is how many bytes may wait for a server that makes this end
 // answer and reads none of it.
 const maxProvoked = 16 << 20

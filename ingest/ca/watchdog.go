@@ -139,9 +139,8 @@ func (c *Circuit) Deadline() time.Time {
 }
 
 // Tick does what time alone demands: ECHO, unresponsive, gets and claims that
-// expire, monitors that are silent
-// against their habit. The last event may be [EventLost]: the circuit is to be
-// closed.
+// expire, monitors that are silent against their habit. The last event may be
+// [EventLost]: the circuit is to be closed.
 func (c *Circuit) Tick(now time.Time) []Event {
 	c.at = now.Sub(c.began)
 	events := c.verify(now, c.expireClaims(now, c.expireGets(now, c.early)))
