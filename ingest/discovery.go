@@ -68,10 +68,11 @@ func (q *discoveries) begin(d *discovery, ch *caclient.Channel, info caclient.In
 	c.mu.Unlock()
 	q.await(d, now)
 	ch.GetAsync(info.Native.Ctrl(), 1, func(u caclient.Update, err error) {
-		if err == nil {
-			c.discovered(u)
+		m, told := metadataOf(u)
+		if told && err == nil {
+			c.discovered(m)
 		}
-		q.answer(d, err, func() { d.found.describe(u) })
+		q.answer(d, err, func() { d.found.describe(m) })
 	})
 	ch.GetAsync(ca.DBRClassName, 1, func(u caclient.Update, err error) {
 		q.answer(d, err, func() { d.found.classify(u) })
@@ -103,16 +104,15 @@ func (q *discoveries) answer(d *discovery, err error, fill func()) {
 	}
 }
 
-// describe takes units, precision and limits, if the answer holds any.
-func (f *Discovery) describe(u caclient.Update) {
+// metadataOf is what an answer says. It is optional: one that cannot be read
+// says nothing.
+func metadataOf(u caclient.Update) (m ca.Metadata, told bool) {
 	m, err := ca.DecodeCtrl(u.Type, u.Count, u.Payload)
-	if err != nil {
-		return // metadata is optional
-	}
-	f.takeMetadata(m)
+	return m, err == nil
 }
 
-func (f *Discovery) takeMetadata(m ca.Metadata) {
+// describe takes units, precision, limits and labels, as far as there are any.
+func (f *Discovery) describe(m ca.Metadata) {
 	f.Units, f.Precision, f.Limits = m.Units, m.Precision, m.Limits
 	for i, label := range m.EnumStrings {
 		f.set("ENUM_"+strconv.Itoa(i), label)

@@ -194,7 +194,8 @@ func TestAnswersBecomeMetadata(t *testing.T) {
 	}
 	name := func(s string) []byte { return append([]byte(s), make([]byte, ca.MaxStringSize)...)[:ca.MaxStringSize] }
 	describe := func(payload []byte) (d Discovery) {
-		d.describe(caclient.Update{Type: ca.DBRCtrlDouble, Count: 1, Payload: payload})
+		m, _ := metadataOf(caclient.Update{Type: ca.DBRCtrlDouble, Count: 1, Payload: payload})
+		d.describe(m)
 		return d
 	}
 	classify := func(payload []byte) string {

@@ -102,16 +102,15 @@ func (c *Channel) Properties(_ *caclient.Channel, m ca.Metadata) {
 	d := newDiscovery(c, c.info)
 	d.refresh = true
 	d.found.Host = "" // no reason for an event
-	d.found.takeMetadata(m)
+	d.found.describe(m)
 	c.refresh = d
 	c.engine.discoveries.handIn(d)
 }
 
 // discovered puts the properties that a discovery reads on the first sample;
 // the registry is told of them with the discovery.
-func (c *Channel) discovered(u caclient.Update) {
-	m, err := ca.DecodeCtrl(u.Type, u.Count, u.Payload)
-	if err != nil || c.engine.opt.NoProperties {
+func (c *Channel) discovered(m ca.Metadata) {
+	if c.engine.opt.NoProperties {
 		return
 	}
 	c.sampling.Lock()
