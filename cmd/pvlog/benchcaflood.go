@@ -94,19 +94,7 @@ func (c *benchCaFloodCmd) flood(conn net.Conn) error {
 	out := ca.AppendVersion(nil)
 	var subscriptions []uint32
 	for len(subscriptions) < c.Channels {
-		n, err := conn.Read(stream.Buffer())
-		if err != nil {
-			return nil // gone
-		}
-		stream.Filled(n)
-		for {
-			h, _, _, ok, err := stream.Next()
-			if err != nil {
-				return err
-			}
-			if !ok {
-				break
-			}
+		err := readMessages(conn, &stream, func(h ca.Header) {
 			switch h.Command {
 			case ca.CmdCreateChan:
 				out = ca.AppendHeader(out, ca.Header{Command: ca.CmdAccessRights, P1: h.P1, P2: ca.AccessRead | ca.AccessWrite})
@@ -114,6 +102,12 @@ func (c *benchCaFloodCmd) flood(conn net.Conn) error {
 			case ca.CmdEventAdd:
 				subscriptions = append(subscriptions, h.P2)
 			}
+		})
+		if errors.Is(err, ca.ErrMalformed) {
+			return err
+		}
+		if err != nil {
+			return nil // gone
 		}
 		if _, err := conn.Write(out); err != nil {
 			return nil

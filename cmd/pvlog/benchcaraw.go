@@ -60,28 +60,35 @@ func (c *benchCaUpdatesCmd) subscribe(conn net.Conn) error {
 	}
 	var stream ca.Splitter
 	for claimed := 0; claimed < c.Channels; {
-		n, err := conn.Read(stream.Buffer())
-		if err != nil {
-			return err
-		}
-		stream.Filled(n)
 		out = out[:0]
-		for {
-			h, _, _, ok, err := stream.Next()
-			if err != nil {
-				return err
-			}
-			if !ok {
-				break
-			}
+		err := readMessages(conn, &stream, func(h ca.Header) {
 			if h.Command == ca.CmdCreateChan {
 				claimed++
 				out = ca.AppendEventAdd(out, h.P2, h.P1+1, ca.DBR(h.DataType).Time(), 0, ca.MaskLog|ca.MaskAlarm)
 			}
+		})
+		if err != nil {
+			return err
 		}
 		if _, err := conn.Write(out); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// readMessages reads once and takes the headers of all whole messages.
+func readMessages(conn net.Conn, stream *ca.Splitter, take func(ca.Header)) error {
+	n, err := conn.Read(stream.Buffer())
+	if err != nil {
+		return err
+	}
+	stream.Filled(n)
+	for {
+		h, _, _, ok, err := stream.Next()
+		if err != nil || !ok {
+			return err
+		}
+		take(h)
+	}
 }
