@@ -12,9 +12,10 @@ import (
 	"pvlog/schema"
 )
 
-// route is one path of the API.
+// route is one path of the API, or one method of it.
 type route struct {
-	path    string
+	path    string // exact, or a pattern of /api/v1: see paths.go
+	method  string // the only one it takes (GET with HEAD); "": GET, and what post says
 	query   string // its parameters, for the index
 	summary string
 	post    bool // POST is allowed beside GET and HEAD
@@ -22,9 +23,9 @@ type route struct {
 	handle  func(w http.ResponseWriter, r *http.Request) error
 }
 
-func (s *Server) table() []*route {
+func (s *Server) allRoutes() []*route {
 	return append(append(s.mgmtRoutes(), s.retrievalRoutes()...),
-		&route{path: "/api/v1/drops", query: "pv=GLOB&reason=WORD&limit=1000", summary: "samples that no partition could hold, with the reason", handle: s.getDrops},
+		&route{path: "/api/v1/drops", method: http.MethodGet, query: "pv=GLOB&reason=WORD&limit=1000", summary: "samples that no partition could hold, with the reason", handle: s.getDrops},
 		&route{path: "/healthz", summary: "200 while all is well, 503 with what is not", handle: s.healthz},
 		&route{path: "/metrics", summary: "Prometheus metrics", handle: s.showMetrics},
 		&route{path: "/", summary: "this list", handle: s.index},
@@ -73,9 +74,9 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	w := &answer{ResponseWriter: rw, control: http.NewResponseController(rw), stall: s.options.Stall}
-	rt, known := s.routes[r.URL.Path]
+	rt, err := s.routeOf(r)
 	label := "other"
-	if known {
+	if rt != nil {
 		label = rt.path
 	}
 	defer func() { s.account(w, r, label, began) }()
@@ -88,11 +89,10 @@ func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if !known {
-		s.writeError(w, r, s.unknownPath(r.URL.Path))
-		return
+	if err == nil {
+		err = s.handle(rt, w, r)
 	}
-	if err := s.handle(rt, w, r); err != nil {
+	if err != nil {
 		s.writeError(w, r, err)
 	}
 }
@@ -112,18 +112,30 @@ func (s *Server) handle(rt *route, w http.ResponseWriter, r *http.Request) error
 
 // allows gives the error of a method that the route does not take.
 func (rt *route) allows(method string) error {
-	methods := []string{http.MethodGet}
-	if !rt.changes {
-		methods = append(methods, http.MethodHead)
-	}
-	if rt.post {
-		methods = append(methods, http.MethodPost)
-	}
-	if slices.Contains(methods, method) {
+	if slices.Contains(rt.methods(), method) {
 		return nil
 	}
+	return notAllowed(rt.path, method, rt.methods())
+}
+
+// methods are those that the route takes.
+func (rt *route) methods() []string {
+	switch {
+	case rt.method != "" && (rt.method != http.MethodGet || rt.changes):
+		return []string{rt.method}
+	case rt.changes && rt.post:
+		return []string{http.MethodGet, http.MethodPost}
+	case rt.changes:
+		return []string{http.MethodGet}
+	case rt.post:
+		return []string{http.MethodGet, http.MethodHead, http.MethodPost}
+	}
+	return []string{http.MethodGet, http.MethodHead}
+}
+
+func notAllowed(path, method string, methods []string) error {
 	allow := strings.Join(methods, ", ")
-	ref := refuse(schema.Invalid, "use one of "+allow, "%s does not take %s", rt.path, method).as(http.StatusMethodNotAllowed)
+	ref := refuse(schema.Invalid, "use one of "+allow, "%s does not take %s", path, method).as(http.StatusMethodNotAllowed)
 	ref.headers = map[string]string{"Allow": allow}
 	return ref
 }

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,14 +63,16 @@ type Options struct {
 // Server answers HTTP requests. It is safe for concurrent use.
 type Server struct {
 	// set by New, read-only
-	options Options
-	logger  *slog.Logger
-	metrics *metrics
-	guard   *guard
-	turns   *turns
-	routes  map[string]*route
-	names   []string // of routes, in the order they are shown
-	probe   http.Handler
+	options  Options
+	logger   *slog.Logger
+	metrics  *metrics
+	guard    *guard
+	turns    *turns
+	names    []string          // paths in the order they are shown
+	table    []*route          // in that order
+	routes   map[string]*route // of exact paths that have one route
+	patterns []*route          // the others: several methods, or a name in the path
+	probe    http.Handler
 }
 
 // New prepares a server; it does no I/O.
@@ -79,9 +82,16 @@ func New(o Options) *Server {
 		guard: newGuard(o.Token, o.OpenWrites, o.Hosts), routes: make(map[string]*route)}
 	s.turns = newTurns(o.MaxRetrievals, o.MaxWaiting, o.MaxWait, s.metrics)
 	s.probe = promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{})
-	for _, rt := range s.table() {
-		s.routes[rt.path] = rt
-		s.names = append(s.names, rt.path)
+	s.table = s.allRoutes()
+	for _, rt := range s.table {
+		if !slices.Contains(s.names, rt.path) {
+			s.names = append(s.names, rt.path)
+		}
+		if rt.method != "" {
+			s.patterns = append(s.patterns, rt)
+		} else {
+			s.routes[rt.path] = rt
+		}
 	}
 	return s
 }
