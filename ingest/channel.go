@@ -19,6 +19,8 @@ type settings struct {
 	method     schema.SamplingMethod
 	period     time.Duration
 	least      time.Duration // distance of scanned samples, 0: every update
+
+	skipAliasCheck bool // what the IOC says of the PV's name does not matter
 }
 
 func settingsOf(info *schema.TypeInfo) *settings {
@@ -27,6 +29,8 @@ func settingsOf(info *schema.TypeInfo) *settings {
 		generation: info.Generation,
 		method:     info.SamplingMethod,
 		period:     info.SamplingPeriod,
+
+		skipAliasCheck: info.SkipAliasCheck,
 	}
 	if s.method == schema.Scan {
 		if s.period <= 0 {

@@ -1,15 +1,13 @@
 package ingest
 
 import (
-	"bytes"
-	"errors"
 	"maps"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"pvlog/ingest/ca"
 	"pvlog/ingest/caclient"
+	"pvlog/schema"
 )
 
 // discoveryWait is how long an IOC may take to tell a PV's metadata, which is
@@ -55,16 +53,25 @@ func (d *discovery) current() (Discovery, bool) {
 	return found, (c.discovery == d || c.refresh == d) && !c.closed.Load()
 }
 
-// begin asks the IOC for units, limits and record type with one value, or
-// nothing at all if it hung up on that before.
+// begin asks the IOC for units, limits and record type with one value, and for
+// what else a policy may want to know, or nothing at all if it hung up on that
+// before.
 func (q *discoveries) begin(d *discovery, ch *caclient.Channel, info caclient.Info, now time.Time, bare bool) {
 	if bare {
 		q.handIn(d)
 		return
 	}
 	c := d.channel
+	fields := discoveryFields
+	if c.pv.Field() != "" {
+		fields = nil // they would be the record's, not the PV's
+	}
+	named := !c.settings.Load().skipAliasCheck
 	c.mu.Lock()
-	d.open = 2
+	d.open = 2 + len(fields)
+	if named {
+		d.open++
+	}
 	c.mu.Unlock()
 	q.await(d, now)
 	ch.GetAsync(info.Native.Ctrl(), 1, func(u caclient.Update, err error) {
@@ -77,7 +84,23 @@ func (q *discoveries) begin(d *discovery, ch *caclient.Channel, info caclient.In
 	ch.GetAsync(ca.DBRClassName, 1, func(u caclient.Update, err error) {
 		q.answer(d, err, func() { d.found.classify(u) })
 	})
+	if named {
+		q.askName(d, ch, info)
+	}
+	for _, f := range fields {
+		look(ch, c.pv.Record()+"."+f.name, f.ask, func(_ caclient.Info, u caclient.Update, err error) {
+			q.answer(d, err, func() { d.found.read(f.name, u) })
+		})
+	}
 }
+
+// discoveryFields are what is read of a record when its PV connects for the
+// first time, beside its type: policies ask for the first three, DESC is shown.
+// A number is asked for as one, since its record's PREC would round its text.
+var discoveryFields = []struct {
+	name string
+	ask  ca.DBR
+}{{"MDEL", ca.DBRDouble}, {"ADEL", ca.DBRDouble}, {"SCAN", ca.DBRString}, {"DESC", ca.DBRString}}
 
 // answer files the answer to one question; after the last one the discovery is
 // complete. If the connection seems to fail it is left to time: either it is
@@ -90,11 +113,10 @@ func (q *discoveries) answer(d *discovery, err error, fill func()) {
 		return
 	}
 	d.open--
-	var refused *caclient.StatusError
 	switch {
 	case err == nil:
 		fill()
-	case !errors.As(err, &refused):
+	case !denied(err):
 		d.broken = true
 	}
 	complete := d.open == 0 && !d.broken
@@ -132,12 +154,20 @@ func (f *Discovery) classify(u caclient.Update) {
 	if u.Type != ca.DBRClassName {
 		return
 	}
-	name := u.Payload[:min(len(u.Payload), ca.MaxStringSize)]
-	if i := bytes.IndexByte(name, 0); i >= 0 {
-		name = name[:i]
+	u.Payload = u.Payload[:min(len(u.Payload), ca.MaxStringSize)]
+	if name := textOf(u); name != "" {
+		f.set("RTYP", name)
 	}
-	if len(name) > 0 && utf8.Valid(name) {
-		f.set("RTYP", string(name))
+}
+
+// read takes a field, if the answer says something.
+func (f *Discovery) read(name string, u caclient.Update) {
+	text := textOf(u)
+	if v, ok := numberOf(u); ok {
+		text = schema.FormatField(v)
+	}
+	if text != "" {
+		f.set(name, text)
 	}
 }
 

@@ -95,5 +95,10 @@ type Discovery struct {
 	Units     string             // "" if the IOC did not say
 	Precision int                // digits after the point
 	Limits    map[string]float64 // LOPR HOPR LOLO LOW HIGH HIHI DRVL DRVH, as far as known; may be NaN
-	Fields    map[string]string  // RTYP, ENUM_0 and so on, as far as known
+	Fields    map[string]string  // RTYP, MDEL, ADEL, SCAN, DESC, ENUM_0 and so on, as far as known
+
+	// RealName is the PV's name by its record, which the same IOC serves too,
+	// if it is another one than PV; else "". A PV that was never archived is to
+	// be archived under it, with PV as an alias.
+	RealName schema.PVName
 }

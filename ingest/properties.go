@@ -71,7 +71,7 @@ func propertyTexts(m ca.Metadata) (texts [len(propertyNames)]string) {
 	}
 	for i, name := range propertyNames[2 : len(propertyNames)-1] {
 		if v, ok := m.Limits[name]; ok && !math.IsNaN(v) {
-			texts[2+i] = strconv.FormatFloat(v, 'g', -1, 64)
+			texts[2+i] = schema.FormatField(v)
 		}
 	}
 	for _, label := range m.EnumStrings {
