@@ -55,7 +55,7 @@ func TestAliasesStandForTheirPV(t *testing.T) {
 func TestNamesAreLookedUpInOrder(t *testing.T) {
 	r := start(t, t.TempDir(), newMemLog())
 	r.archive("A", "A.HIHI", "A.LOLO", "B")
-	ok(t, r.Configure(ctx, operator, Edit{"A", func(s *schema.Settings) error { s.ArchiveFields = []string{"HIHI", "HIGH", "HIHI"}; return nil }}))
+	ok(t, r.Configure(ctx, operator, Edit{PV: "A", Change: func(s *schema.Settings) error { s.ArchiveFields = []string{"HIHI", "HIGH", "HIHI"}; return nil }}))
 	ok(t, r.AddAlias(ctx, operator, Alias{"N", "A"}, Alias{"M.DESC", "B"}))
 	for name, want := range map[schema.PVName]Found{
 		"A": {}, "A.HIHI": {Field: "HIHI"}, "A.HIGH": {Field: "HIGH"}, "A.LOLO": {}, "N": {Alias: true},
@@ -80,7 +80,7 @@ func TestSettingsAreChangedAndChecked(t *testing.T) {
 	r := start(t, t.TempDir(), newMemLog())
 	r.archive("S:1")
 	set := func(change func(s *schema.Settings)) Edit {
-		return Edit{"S:1", func(s *schema.Settings) error { change(s); return nil }}
+		return Edit{PV: "S:1", Change: func(s *schema.Settings) error { change(s); return nil }}
 	}
 	ok(t, r.Configure(ctx, operator, set(func(s *schema.Settings) {
 		s.SamplingMethod, s.Deadband, s.DriftPast, s.ControllingPV = schema.ScanGet, 0.5, time.Hour, "ca://C.VAL"
@@ -93,6 +93,17 @@ func TestSettingsAreChangedAndChecked(t *testing.T) {
 	ok(t, r.Configure(ctx, operator, set(func(*schema.Settings) {})))
 	if info, _ = r.Get("S:1"); info.Sequence != before {
 		t.Error("an edit that changes nothing made an event")
+	}
+	skip := true
+	for range 2 {
+		ok(t, r.Configure(ctx, operator, Edit{PV: "S:1", SkipAliasCheck: &skip}))
+	}
+	if info, _ = r.Get("S:1"); !info.SkipAliasCheck || info.Deadband != 0.5 || info.Sequence != before+1 {
+		t.Errorf("after skipping the alias check twice: %+v", info)
+	}
+	ok(t, r.Configure(ctx, operator, set(func(s *schema.Settings) { s.Deadband = 0.25 })))
+	if info, _ = r.Get("S:1"); !info.SkipAliasCheck {
+		t.Error("a change of settings ended the skipping of the alias check")
 	}
 	for words, change := range map[string]func(s *schema.Settings){
 		"deadband":     func(s *schema.Settings) { s.Deadband = -1 },

@@ -41,10 +41,11 @@ type Parameters struct {
 }
 
 // Edit changes the settings of a PV. Change is given a copy of the present
-// ones, perhaps more than once, and may refuse.
+// ones, perhaps more than once, and may refuse; nil changes none of them.
 type Edit struct {
-	PV     schema.PVName
-	Change func(*schema.Settings) error
+	PV             schema.PVName
+	Change         func(*schema.Settings) error
+	SkipAliasCheck *bool // nil keeps what is
 }
 
 // Definition states everything about a PV at once. With Override it replaces a

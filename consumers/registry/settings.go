@@ -92,17 +92,23 @@ func decideConfigure(v view, e Edit) (*logpb.RegistryEvent, error) {
 	}
 	set := v.info.Settings
 	set.Stores, set.ArchiveFields = slices.Clone(set.Stores), slices.Clone(set.ArchiveFields)
-	if err := e.Change(&set); err != nil {
-		return nil, err
+	if e.Change != nil {
+		if err := e.Change(&set); err != nil {
+			return nil, err
+		}
+	}
+	skip := v.info.SkipAliasCheck
+	if e.SkipAliasCheck != nil {
+		skip = *e.SkipAliasCheck
 	}
 	set, err := checkSettings(v.pv, set)
 	if err != nil {
 		return nil, err
 	}
-	if set.Equal(v.info.Settings) {
+	if set.Equal(v.info.Settings) && skip == v.info.SkipAliasCheck {
 		return nil, nil
 	}
 	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Configured{Configured: &logpb.PVConfigured{
-		Settings: set.Message(), SkipAliasCheck: v.info.SkipAliasCheck,
+		Settings: set.Message(), SkipAliasCheck: skip,
 	}}}, nil
 }
