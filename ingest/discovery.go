@@ -3,6 +3,7 @@ package ingest
 import (
 	"maps"
 	"strconv"
+	"strings"
 	"time"
 
 	"pvlog/ingest/ca"
@@ -32,6 +33,8 @@ type discovery struct {
 	found  Discovery
 	open   int  // questions without an answer
 	broken bool // a question failed with the connection, or as if it had
+	news   int  // of a refresh: how often something was added
+	sent   int  // news that the registry was given
 }
 
 func newDiscovery(c *Channel, info caclient.Info) *discovery {
@@ -48,6 +51,7 @@ func (d *discovery) current() (Discovery, bool) {
 	c := d.channel
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	d.sent = d.news
 	found := d.found
 	found.Fields = maps.Clone(found.Fields) // a late answer adds to them while the registry reads
 	return found, (c.discovery == d || c.refresh == d) && !c.closed.Load()
@@ -136,6 +140,7 @@ func metadataOf(u caclient.Update) (m ca.Metadata, told bool) {
 // describe takes units, precision, limits and labels, as far as there are any.
 func (f *Discovery) describe(m ca.Metadata) {
 	f.Units, f.Precision, f.Limits = m.Units, m.Precision, m.Limits
+	maps.DeleteFunc(f.Fields, func(name, _ string) bool { return strings.HasPrefix(name, "ENUM_") })
 	for i, label := range m.EnumStrings {
 		f.set("ENUM_"+strconv.Itoa(i), label)
 	}
@@ -171,11 +176,35 @@ func (f *Discovery) read(name string, u caclient.Update) {
 	}
 }
 
-// refreshed notes that the registry has taken a PV's properties.
-func (c *Channel) refreshed(d *discovery) {
+// tell hands in what is new of a PV that is known to the registry, together with
+// what waits to be handed in.
+func (c *Channel) tell(fill func(*Discovery)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.refresh == d {
-		c.refresh = nil
+	set := c.settings.Load()
+	native := ca.SampleType(c.info.Native, c.info.Count != 1)
+	if c.online == nil || !set.known() || native != set.registered {
+		// A PV whose type has changed is described when its type is changed.
+		return
 	}
+	if c.refresh == nil {
+		c.refresh = newDiscovery(c, c.info)
+		c.refresh.refresh = true
+		c.refresh.found.Host = "" // no reason for an event
+	}
+	fill(&c.refresh.found)
+	c.refresh.news++
+	c.engine.discoveries.handIn(c.refresh)
+}
+
+// refreshed notes that the registry has taken what it was given of a PV; true
+// if there is more by now.
+func (c *Channel) refreshed(d *discovery) (more bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refresh != d || d.news != d.sent {
+		return c.refresh == d
+	}
+	c.refresh = nil
+	return false
 }

@@ -43,6 +43,9 @@ type Options struct {
 	// most 1,000 at once. What Follow does not confirm is handed in again.
 	Started func(ctx context.Context, found []Discovery) error
 
+	// Known gives what the registry knows of a PV at the moment. nil: nothing.
+	Known func(pv schema.PVName) (*schema.TypeInfo, bool)
+
 	// DriftPast and DriftFuture are how far from its receive time a sample may
 	// lie before the archive drops it. Whole seconds; 0: 30 minutes.
 	DriftPast, DriftFuture time.Duration
@@ -72,6 +75,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.DriftFuture == 0 {
 		o.DriftFuture = DefaultDrift
+	}
+	if o.Known == nil {
+		o.Known = func(schema.PVName) (*schema.TypeInfo, bool) { return nil, false }
 	}
 	if o.Mask == 0 {
 		o.Mask = DefaultMask
