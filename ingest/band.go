@@ -35,7 +35,8 @@ func (c *Channel) suppressed(u *caclient.Update, stamp ca.Stamp, s schema.RawSam
 	if !ok || s.Type.Waveform() || s.Type == schema.ScalarEnum {
 		return false
 	}
-	rides := c.markers.pending || len(c.properties.riding) > 0
+	set := c.fields.Load()
+	rides := c.markers.pending || len(c.properties.riding) > 0 || set != nil && set.pending.Load()
 	if !c.first && !rides && c.band.holds(width, v, stamp) {
 		c.history.suppressed.Add(1)
 		c.engine.metrics.suppressed.Inc()

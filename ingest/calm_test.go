@@ -27,8 +27,8 @@ func TestAPanicOfOneChannelHarmsNoOther_S54(t *testing.T) {
 		})
 	r.registry.add(requestEvent("BAD"), requestEvent("GOOD"))
 	for i := range 10 {
-		r.put(t, "BAD", float64(i))
-		r.put(t, "GOOD", float64(i))
+		r.set(t, "BAD", float64(i))
+		r.set(t, "GOOD", float64(i))
 		r.until(t, "the good one's value", func() bool {
 			all := r.log.of("GOOD")
 			return len(all) > 0 && all[len(all)-1].decode(t).Value == float64(i)

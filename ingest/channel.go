@@ -23,6 +23,7 @@ type settings struct {
 	deadband   float64       // 0: none
 
 	driftPast, driftFuture time.Duration
+	skipAliasCheck         bool // what the IOC says of the PV's name does not matter
 }
 
 // settingsOf takes from opt what the PV leaves open.
@@ -35,6 +36,8 @@ func settingsOf(info *schema.TypeInfo, opt *Options) *settings {
 		deadband:    info.Deadband,
 		driftPast:   cmp.Or(info.DriftPast, opt.DriftPast),
 		driftFuture: cmp.Or(info.DriftFuture, opt.DriftFuture),
+
+		skipAliasCheck: info.SkipAliasCheck,
 	}
 	if s.method != schema.Monitor && s.period <= 0 {
 		s.period = defaultPeriod
@@ -84,6 +87,7 @@ type Channel struct {
 	since      time.Time
 	restored   time.Time
 
+	checking  atomic.Bool  // a nameCheck is planned or under way
 	answered  atomic.Bool  // an update came since it subscribed
 	repeats   atomic.Bool  // the first of them may tell a value that was read before
 	lastEvent atomic.Int64 // Unix nanoseconds, 0: none since the last loss
@@ -95,6 +99,7 @@ type Channel struct {
 	warned     bool // a transient error since the connect has been logged
 	markers    markers
 	properties properties
+	fields     atomic.Pointer[fieldSet] // set by the engine's goroutine; nil while no archive field has a channel
 	scanned    scanned
 	band       *band      // nil until a deadband was applied
 	straggler  *straggler // nil until an update was held
@@ -106,6 +111,7 @@ func newChannel(e *Engine, info *schema.TypeInfo, h *history) *Channel {
 	c.ctx, c.cancel = context.WithCancel(e.hard)
 	c.markers.startup = true
 	c.settings.Store(settingsOf(info, &e.opt))
+	c.configureFields(info.ArchiveFields)
 	return c
 }
 
@@ -129,6 +135,10 @@ func (c *Channel) configure(info *schema.TypeInfo) {
 	old := c.settings.Swap(set)
 	then := c.resample(old, set)
 	subscribe := c.claimSubscription()
+	c.configureFields(info.ArchiveFields)
+	if subscribe == nil && c.subscribed {
+		c.connectFields(c.online)
+	}
 	c.mu.Unlock()
 	then()
 	if subscribe != nil {
@@ -161,6 +171,7 @@ func (c *Channel) finish() {
 	c.straggler = nil
 	c.sampling.Unlock()
 	c.cancel()
+	c.closeFields()
 	if c.link != nil {
 		c.link.Close()
 	}
@@ -172,10 +183,14 @@ func (c *Channel) Connected(ch *caclient.Channel, info caclient.Info) {
 	now := time.Now()
 	c.beginSampling(now, info.Count != 1)
 	subscribe, d, bare := c.arrive(ch, info, now)
+	c.engine.fieldwork.sawConnection(now)
 	c.engine.log.Debug("channel connected", slog.String("pv", string(c.pv)), slog.String("addr", info.Addr))
 	switch {
 	case subscribe != nil:
 		c.subscribe(subscribe)
+		if !bare {
+			c.checkName()
+		}
 	case d != nil:
 		c.engine.discoveries.begin(d, ch, info, now, bare)
 	}
@@ -234,6 +249,7 @@ func (c *Channel) Disconnected(_ *caclient.Channel, cause error) {
 	if c.reading != nil {
 		c.reading.asked = time.Time{}
 	}
+	c.disconnectFields()
 	if was {
 		c.connection = Disconnected
 	}

@@ -28,6 +28,7 @@ type Engine struct {
 	gates       *gates
 	rates       rates
 	get         func(c *caclient.Channel, t ca.DBR, count uint32, done func(caclient.Update, error))
+	fieldwork   *fieldwork
 	buffers     sync.Pool // of *[]byte: one for each circuit that is decoding
 
 	// set by Run before anything else
@@ -38,6 +39,8 @@ type Engine struct {
 	// is taken for reading alone.
 	settling sync.Mutex
 	infos    map[schema.PVName]*schema.TypeInfo // every registered PV
+
+	fieldMonitors atomic.Int64 // of archive fields, in all channels
 
 	cursor atomic.Uint64 // newest event of the registry that has taken effect; set by Run's goroutine
 
@@ -64,6 +67,7 @@ func New(opt Options) (*Engine, error) {
 		stragglers: newTimetable((*Channel).release),
 		reads:      newTimetable((*Channel).read),
 		get:        (*caclient.Channel).GetAsync,
+		fieldwork:  newFieldwork(),
 		buffers:    sync.Pool{New: func() any { return new([]byte) }},
 		infos:      make(map[schema.PVName]*schema.TypeInfo),
 		channels:   make(map[schema.PVName]*Channel),
@@ -95,6 +99,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	timers.Go(func() { e.discoveries.run(ctx) })
 	timers.Go(func() { e.stragglers.run(ctx) })
 	timers.Go(func() { e.reads.run(ctx) })
+	timers.Go(func() { e.fieldwork.run(ctx) })
 	timers.Go(func() { e.watchSilence(ctx) })
 	timers.Go(func() { e.keepRates(ctx) })
 	e.restore(ctx)

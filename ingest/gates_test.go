@@ -79,7 +79,7 @@ func (r *rig) control(t *testing.T, pv, by string) {
 		SamplingMethod: schema.Monitor, SamplingPeriod: time.Second, ControllingPV: schema.PVName(by)})))
 }
 
-func (r *rig) put(t *testing.T, pv string, v any) {
+func (r *rig) set(t *testing.T, pv string, v any) {
 	t.Helper()
 	if err := r.ioc.Put(pv, v); err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestAControllingPVOpensAndClosesItsPVs_S17_S18(t *testing.T) {
 	r.sampled(t, "A", 1)
 	r.sampled(t, "B", 1)
 	r.gateIs(t, "A", true, true)
-	r.put(t, "GATE", 0)
+	r.set(t, "GATE", 0)
 	s := r.gateIs(t, "A", true, false)
 	if g := s.Gate; g.PV != "GATE" || g.Value != "0" || !g.Connected || g.Since.IsZero() || s.Type != schema.ScalarDouble || s.Received == 0 {
 		t.Errorf("state of a held PV %+v", s)
@@ -118,13 +118,13 @@ func TestAControllingPVOpensAndClosesItsPVs_S17_S18(t *testing.T) {
 		t.Errorf("%d PVs are reported as disconnected: their channels were closed on purpose", n)
 	}
 	before := len(r.log.of("A"))
-	r.put(t, "A", 5)
-	r.put(t, "FREE", 5)
+	r.set(t, "A", 5)
+	r.set(t, "FREE", 5)
 	r.until(t, "the free PV's value", func() bool { return newestValue(t, r.sampled(t, "FREE", 1)) == 5.0 })
 	if n := len(r.log.of("A")); n != before {
 		t.Errorf("%d samples while the gate was shut", n-before)
 	}
-	r.put(t, "GATE", 2)
+	r.set(t, "GATE", 2)
 	r.gateIs(t, "A", true, true)
 	all := r.sampled(t, "A", before+1)
 	if s := all[before]; newestValue(t, all) != 5.0 || !s.First || len(s.marks(t)) < 5 || s.marks(t)[len(s.marks(t))-4:] != "true" {
@@ -187,7 +187,7 @@ func TestAControllingPVChangesWhileItRuns_S18(t *testing.T) {
 	}
 	r.applied(t, r.registry.add(resumeEvent("A")))
 	r.gateIs(t, "A", true, false)
-	r.put(t, "FREE", 1)
+	r.set(t, "FREE", 1)
 	r.gateIs(t, "A", true, true)
 	r.applied(t, r.registry.add(deleteEvent("A"), deleteEvent("B")))
 	if n := r.engine.gates.len(); n != 0 || r.engine.Counts().Gated != 0 {
@@ -200,9 +200,9 @@ func TestAPVMayControlItself(t *testing.T) {
 	r.registry.add(requestEvent("A"))
 	r.control(t, "A", "A")
 	r.sampled(t, "A", 1)
-	r.put(t, "A", 0)
+	r.set(t, "A", 0)
 	r.gateIs(t, "A", true, false)
-	r.put(t, "A", 4)
+	r.set(t, "A", 4)
 	r.gateIs(t, "A", true, true)
 	r.until(t, "its value", func() bool { return newestValue(t, r.log.of("A")) == 4.0 })
 }
@@ -220,7 +220,7 @@ func TestAFlutteringGateEndsWhereItShould(t *testing.T) {
 	r := newRig(t, records)
 	r.applied(t, r.registry.add(events...))
 	for i := range 41 {
-		r.put(t, "GATE", i%2)
+		r.set(t, "GATE", i%2)
 	}
 	count := func(total, gated int) {
 		t.Helper()
@@ -230,9 +230,9 @@ func TestAFlutteringGateEndsWhereItShould(t *testing.T) {
 		})
 	}
 	count(0, n)
-	r.put(t, "GATE", 1)
+	r.set(t, "GATE", 1)
 	count(n, 0)
 	r.until(t, "all connected", func() bool { return r.engine.Counts().Connected == n })
-	r.put(t, "GATE", 0)
+	r.set(t, "GATE", 0)
 	r.stop() // in the middle of it
 }

@@ -207,6 +207,9 @@ func (c *Channel) subscribe(link *caclient.Channel) {
 	} else {
 		link.Subscribe(c.engine.opt.Mask)
 	}
+	if c.subscribed {
+		c.connectFields(link)
+	}
 	c.mu.Unlock()
 	if set.method == schema.ScanGet {
 		c.beginReading(time.Now(), true)

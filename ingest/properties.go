@@ -70,7 +70,7 @@ func propertyTexts(m ca.Metadata) (texts [len(propertyNames)]string) {
 	}
 	for i, name := range propertyNames[2 : len(propertyNames)-1] {
 		if v, ok := m.Limits[name]; ok && !math.IsNaN(v) {
-			texts[2+i] = strconv.FormatFloat(v, 'g', -1, 64)
+			texts[2+i] = schema.FormatField(v)
 		}
 	}
 	for _, label := range m.EnumStrings {
@@ -90,20 +90,7 @@ func (c *Channel) Properties(_ *caclient.Channel, m ca.Metadata) {
 		return
 	}
 	c.engine.metrics.propertyChanges.Inc()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	set := c.settings.Load()
-	native := ca.SampleType(c.info.Native, c.info.Count != 1)
-	if c.online == nil || !set.known() || native != set.registered {
-		// A PV whose type has changed is described when its type is changed.
-		return
-	}
-	d := newDiscovery(c, c.info)
-	d.refresh = true
-	d.found.Host = "" // no reason for an event
-	d.found.describe(m)
-	c.refresh = d
-	c.engine.discoveries.handIn(d)
+	c.tell(func(f *Discovery) { f.describe(m) })
 }
 
 // discovered puts the properties that a discovery reads on the first sample;

@@ -2,7 +2,10 @@ package web
 
 import (
 	"context"
+	"net/http"
 	"time"
+
+	"pvlog/schema"
 )
 
 // Link is one link of the way of a PV's samples, from its name to its file.
@@ -53,4 +56,18 @@ func (d *Diagnosis) Conclude() {
 			return
 		}
 	}
+}
+
+// getWhy answers a [Diagnosis], whatever the name is: one that cannot be is
+// told by its first link.
+func (s *Server) getWhy(w http.ResponseWriter, r *http.Request) error {
+	if s.options.Why == nil {
+		return refuse(schema.Unavailable, "ask the server that archives the PV", "this server cannot look into its parts")
+	}
+	d, err := s.options.Why(r.Context(), r.PathValue("pv"))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, d)
+	return nil
 }

@@ -71,14 +71,14 @@ func nameLink(e *evidence) web.Link {
 
 func registryLink(e *evidence) web.Link {
 	if !e.known {
-		return broken(fmt.Sprintf("archive it with: pvlog archive %q", string(e.pv)), "%s was never asked to be archived, or was deleted", e.pv)
+		return broken(fmt.Sprintf("archive it with: pvlog archive %q", string(e.pv)), "nobody has asked for it to be archived, or it was deleted")
 	}
 	i := e.found.Info
 	switch i.State {
 	case schema.Paused:
-		return since(broken(fmt.Sprintf("look why with: pvlog history %q; go on with: pvlog resume %q", string(e.pv), string(e.pv)), "%s is paused", e.pv), i.Modified)
+		return since(broken(fmt.Sprintf("look why with: pvlog history %q; go on with: pvlog resume %q", string(e.pv), string(e.pv)), "paused"), i.Modified)
 	case schema.Stopped:
-		return since(broken(fmt.Sprintf("go on with: pvlog resume %q", string(e.pv)), "%s is stopped", e.pv), i.Modified)
+		return since(broken(fmt.Sprintf("go on with: pvlog resume %q", string(e.pv)), "stopped"), i.Modified)
 	}
 	l := holds("asked to be archived on %s", stamp(i.Created))
 	if !i.Expires.IsZero() {
@@ -147,8 +147,16 @@ func searchLink(e *evidence) web.Link {
 		if t.Found.IsValid() {
 			text += fmt.Sprintf(" (it was at %v)", t.Found)
 		}
-		return since(broken("is its IOC up, the name right, and the IOC in the address list? `pvlog ca search --trace` shows what is sent", "%s", text), e.state.Since)
+		return since(broken("is its IOC up, the name right, and the IOC in the address list? `pvlog ca search --trace` shows what is sent", "%s", text), e.sought())
 	}
+}
+
+// sought is since when the PV is searched: it was asked for, or lost.
+func (e *evidence) sought() time.Time {
+	if !e.known {
+		return time.Time{}
+	}
+	return latest(e.found.Info.Created, e.state.LastDisconnect)
 }
 
 // places lists where names are searched, the first few.
@@ -307,6 +315,9 @@ func fileLink(e *evidence) web.Link {
 func storeLink(e *evidence) web.Link {
 	if e.health.Fault != nil {
 		return since(broken("mend it; nothing is lost as long as the log has room, and the archive goes on by itself", "the archive cannot write: %v", e.health.Fault), e.health.Since)
+	}
+	if e.health.Round.IsZero() {
+		return holds("no sample of any PV was written in this run yet")
 	}
 	return holds("the archive writes; last round %s", e.ago(e.health.Round))
 }
