@@ -11,7 +11,7 @@ import (
 
 // predeclared are the names that a policies.py finds beside Starlark's own:
 // the functions that rewrite calls, Python's built-ins, its modules.
-func predeclared(o Options) starlark.StringDict {
+func predeclared(env Env) starlark.StringDict {
 	d := starlark.StringDict{
 		"__add": operation("+", add), "__grow": operation("+=", grow), "__multiply": operation("*", multiply),
 		"__modulo": operation("%", modulo), "__divide": operation("/", divide), "__shift": operation("<<", shift),
@@ -37,8 +37,8 @@ func predeclared(o Options) starlark.StringDict {
 	for name, m := range modules {
 		d[name] = m
 	}
-	if o.Env != nil {
-		d["os"] = osModule(o.Env)
+	if env != nil {
+		d["os"] = osModule(env)
 	}
 	d.Freeze()
 	return d

@@ -46,8 +46,8 @@ func (r *run) note(what string) {
 	}
 }
 
-func (p *Policies) readPython(o Options) (*Policies, error) {
-	prog := &program{name: p.name, names: predeclared(o)}
+func (p *Policies) readPython(env Env) (*Policies, error) {
+	prog := &program{name: p.name, names: predeclared(env)}
 	if err := prog.compile(normal(p.text)); err != nil {
 		return nil, prog.located("", err)
 	}

@@ -269,8 +269,8 @@ func TestFileThatRunsAwayIsStopped(t *testing.T) {
 		"doubling in place":   {"s = [1]\nwhile True: s += s", "more than 131072 elements"},
 		"repeated text":       {"s = 'x' * 1000000000", "more than 1048576 bytes"},
 		"repeated list":       {"s = 1000000000 * [1]", "more than 131072 elements"},
-		"many texts":          {"l = []\nwhile True: l.append('x' * 1000000)", "too many steps or too much memory"},
-		"many slices":         {"l = range(100000)\nm = []\nwhile True: m.append(l[1:])", "too many steps or too much memory"},
+		"many texts":          {"l = []\nwhile True: l.append('x' * 1000000)", "does a loop never end?"},
+		"many slices":         {"l = list(range(100000))\nm = []\nwhile True: m.append(l[1:])", "does a loop never end?"},
 		"range":               {"max(range(1000000000000))", "a range of more than 131072 numbers"},
 		"join":                {"s = 'x' * 1000000\n','.join([s] * 1000)", "a text of more than 1048576 bytes"},
 		"join, unbound":       {"s = 'x' * 1000000\nf = ','.join\nf([s] * 1000)", "a text of more than 1048576 bytes"},
@@ -318,7 +318,7 @@ func TestUndefinedNameHurtsWhereItIsUsed(t *testing.T) {
 
 func TestEnvironmentIsThatOfTheOptions(t *testing.T) {
 	text := python("import os", "name = os.environ['A'] + os.environ.get('B', 'b') + str('B' in os.environ)")
-	p, err := policy.ParseWith("policies.py", []byte(text), policy.Options{Env: func(name string) (string, bool) { return "value", name == "A" }})
+	p, err := policy.ParseWith("policies.py", []byte(text), func(name string) (string, bool) { return "value", name == "A" })
 	if err != nil {
 		t.Fatal(err)
 	}

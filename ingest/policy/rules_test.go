@@ -197,7 +197,8 @@ func TestRulesThatMakeNoSenseNameTheirPlace(t *testing.T) {
 		"two documents":       {"- name: a\n---\n- name: b\n", "2 YAML documents"},
 		"anchors":             {"- &x\n  name: a\n- *x\n", "p.yaml:1: anchors"},
 		"brackets":            {strings.Repeat("[", 5000), "nested more than 100 deep"},
-		"stream field":        {"stream_fields: ['1']\nrules: []\n", "archive field \"1\""},
+		"stream field":        {"stream_fields: ['1']\nrules: [{name: a}]\n", "archive field \"1\""},
+		"empty":               {"# nothing\n", "p.yaml: it has no rules"},
 		"a text":              {"hello", "p.yaml:"},
 		"too large":           {strings.Repeat("#", 1<<20+1), "a policy file has at most"},
 	} {
