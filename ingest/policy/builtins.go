@@ -18,6 +18,7 @@ func predeclared(env Env) starlark.StringDict {
 		"__count": starlark.NewBuiltin("count", count), "__enter": starlark.NewBuiltin("enter", enter), "__second": starlark.NewBuiltin("second", second),
 		"__delete": operation("del", remove), "__assert": starlark.NewBuiltin("assert", assert),
 		"__method": starlark.NewBuiltin("method", callMethod), "__bound": operation("method", bound),
+		"__attempt": builtin("try", attempt), "__caught": builtin("except", caught), "__again": builtin("raise", raiseAgain),
 		"__name__": starlark.String("policies"),
 
 		"range": builtin("range", boundedRange), "xrange": builtin("range", boundedRange),
@@ -28,7 +29,7 @@ func predeclared(env Env) starlark.StringDict {
 		"getattr": builtin("getattr", refused("getattr")), "hasattr": builtin("hasattr", refused("hasattr")), "dir": builtin("dir", refused("dir")),
 		"open": builtin("open", refused("open")), "eval": builtin("eval", refused("eval")), "input": builtin("input", refused("input")),
 	}
-	for _, name := range []string{"Exception", "StandardError", "ValueError", "KeyError", "TypeError", "IndexError", "NameError", "AttributeError", "RuntimeError", "NotImplementedError", "IOError", "OSError"} {
+	for _, name := range []string{"Exception", "StandardError", "ValueError", "KeyError", "TypeError", "IndexError", "NameError", "AttributeError", "RuntimeError", "NotImplementedError", "IOError", "OSError", "LookupError", "ArithmeticError", "ZeroDivisionError"} {
 		d[name] = builtin(name, func(thread *starlark.Thread, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
 			what, err := joined(thread, args)
 			return starlark.String(name + ": " + what), err

@@ -106,7 +106,7 @@ func (p *program) link(source string, t *translation, known func(string) bool) e
 		}
 	}
 	w := rewriter{divides: t.divides}
-	if w.statements(f.Stmts); w.err != nil {
+	if f.Stmts = w.statements(f.Stmts); w.err != nil {
 		return w.err
 	}
 	p.code, err = starlark.FileProgram(f, known)
