@@ -18,7 +18,7 @@ func TestCountersSurviveARestart_S7(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "counters")
 	created := time.Now()
 	info := func(pv schema.PVName, created time.Time) *schema.TypeInfo {
-		return &schema.TypeInfo{PV: pv, State: schema.Archiving, DBRType: schema.ScalarDouble, SamplingMethod: schema.Monitor, Created: created}
+		return &schema.TypeInfo{PV: pv, State: schema.Archiving, DBRType: schema.ScalarDouble, Settings: schema.Settings{SamplingMethod: schema.Monitor}, Created: created}
 	}
 	records := []simioc.Record{{Name: "T:A", Type: ca.DBRDouble, Value: 1.0}, {Name: "T:B", Type: ca.DBRDouble, Value: 1.0}}
 	start := func(infos ...*schema.TypeInfo) *rig {

@@ -161,7 +161,7 @@ func addChannel(e *Engine, info schema.TypeInfo) *Channel {
 func scalar(method schema.SamplingMethod, period time.Duration) schema.TypeInfo {
 	return schema.TypeInfo{
 		PV: "T:AI", State: schema.Archiving, DBRType: schema.ScalarDouble,
-		SamplingMethod: method, SamplingPeriod: period, Generation: 7,
+		Settings: schema.Settings{SamplingMethod: method, SamplingPeriod: period}, Generation: 7,
 	}
 }
 

@@ -306,7 +306,7 @@ func gathered(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 func TestRestoreOpensWhatWasArchived_S26(t *testing.T) {
 	created := time.Now()
 	info := func(pv schema.PVName, state schema.State, kind schema.DBRType) *schema.TypeInfo {
-		return &schema.TypeInfo{PV: pv, State: state, DBRType: kind, SamplingMethod: schema.Monitor, Created: created, Generation: 3, Sequence: 5}
+		return &schema.TypeInfo{PV: pv, State: state, DBRType: kind, Settings: schema.Settings{SamplingMethod: schema.Monitor}, Created: created, Generation: 3, Sequence: 5}
 	}
 	r := newRig(t, []simioc.Record{
 		{Name: "T:A", Type: ca.DBRDouble, Value: 1.0}, {Name: "T:B", Type: ca.DBRDouble, Value: 1.0}, {Name: "T:C", Type: ca.DBRDouble, Value: 1.0},

@@ -2,32 +2,10 @@ package schema
 
 import (
 	"maps"
-	"math"
-	"slices"
 	"time"
 
 	"pvlog/schema/logpb"
 )
-
-// SamplingMethod says how a PV's values become samples.
-type SamplingMethod string
-
-// The sampling methods of the Appliance.
-const (
-	Monitor SamplingMethod = "MONITOR" // every update of the IOC
-	Scan    SamplingMethod = "SCAN"    // at most one update per period
-)
-
-// ParseSamplingMethod reads a method in any case; "" is [Monitor].
-func ParseSamplingMethod(s string) (SamplingMethod, error) {
-	switch s {
-	case "", "MONITOR", "monitor", "Monitor":
-		return Monitor, nil
-	case "SCAN", "scan", "Scan":
-		return Scan, nil
-	}
-	return "", Errorf(Invalid, "sampling method %q: use MONITOR or SCAN", s)
-}
 
 // State says what pvlog has been asked to do with a PV.
 type State string
@@ -37,19 +15,20 @@ const (
 	Archiving State = "archiving" // requested or started; DBRType tells whether it ever connected
 	Paused    State = "paused"
 	Stopped   State = "stopped"
+	Alias     State = "alias" // the name stands for another PV; nothing else is known of it
 )
 
 // TypeInfo is what the registry knows of a PV: the sum of its events.
 type TypeInfo struct {
-	PV             PVName
-	State          State
-	DBRType        DBRType // UnknownType until the PV connected for the first time
-	ElementCount   int     // of the native channel
-	SamplingMethod SamplingMethod
-	SamplingPeriod time.Duration
-	Policy         string
-	ControllingPV  PVName
-	Stores         []string // plugin URLs; empty: the configured stores
+	PV           PVName
+	State        State
+	AliasOf      PVName  // in state Alias: the PV that the name stands for
+	DBRType      DBRType // UnknownType until the PV connected for the first time
+	ElementCount int     // of the native channel
+	Settings
+	AskedSampling  bool   // method or period were asked for
+	AskedPolicy    string // policy that was asked for by name
+	SkipAliasCheck bool   // what the IOC says of the PV's name does not matter
 	ChunkKey       string
 	Host           string // IOC that it first connected to
 	Units          string
@@ -58,8 +37,9 @@ type TypeInfo struct {
 	Fields         map[string]string  // RTYP, NAME, ...
 	Created        time.Time
 	Modified       time.Time
-	Generation     uint64 // registry sequence that created or retyped the PV
-	Sequence       uint64 // registry sequence of the newest event
+	Expires        time.Time // given up if it has not connected by then; zero: never
+	Generation     uint64    // registry sequence that created or retyped the PV
+	Sequence       uint64    // registry sequence of the newest event
 }
 
 // Apply gives the state of a PV after an event at a registry sequence. info is
@@ -67,13 +47,17 @@ type TypeInfo struct {
 // once the PV is deleted. Unknown events change nothing but the sequence, so
 // that an older pvlog can follow a newer one's log.
 func Apply(info *TypeInfo, sequence uint64, e *logpb.RegistryEvent) *TypeInfo {
-	if e.GetDeleted() != nil {
+	if e.GetDeleted() != nil || e.GetAliasRemoved() != nil {
 		return nil
 	}
 	next := &TypeInfo{PV: PVName(e.GetPv())}
 	switch {
 	case e.GetRequested() != nil:
 		next = requested(e, sequence)
+	case e.GetDefined() != nil:
+		next = defined(info, e, sequence)
+	case e.GetAliasAdded() != nil:
+		next = aliased(e, sequence)
 	case info == nil:
 		return nil
 	default:
@@ -91,14 +75,53 @@ func requested(e *logpb.RegistryEvent, sequence uint64) *TypeInfo {
 		PV:             PVName(e.GetPv()),
 		State:          Archiving,
 		DBRType:        UnknownType,
-		SamplingMethod: SamplingMethod(r.GetSamplingMethod()),
-		SamplingPeriod: seconds(r.GetSamplingPeriod()),
-		Policy:         r.GetPolicy(),
-		ControllingPV:  PVName(r.GetControllingPv()),
-		Stores:         slices.Clone(r.GetStores()),
+		Settings:       SettingsOf(r),
+		AskedSampling:  r.GetAskedSampling(),
+		AskedPolicy:    r.GetAskedPolicy(),
+		SkipAliasCheck: r.GetSkipAliasCheck(),
 		ChunkKey:       ChunkKey(PVName(e.GetPv())),
 		Created:        time.Unix(0, e.GetTime()).UTC(),
+		Expires:        timeOf(r.GetExpires()),
 		Generation:     sequence,
+	}
+}
+
+// defined keeps the generation of a PV whose type stays, so that samples which
+// are on their way still reach its files.
+func defined(info *TypeInfo, e *logpb.RegistryEvent, sequence uint64) *TypeInfo {
+	d := e.GetDefined()
+	next := &TypeInfo{
+		PV:             PVName(e.GetPv()),
+		State:          State(d.GetState()),
+		DBRType:        DBRType(d.GetType()),
+		ElementCount:   int(d.GetElementCount()),
+		Settings:       SettingsOf(d.GetSettings()),
+		AskedSampling:  d.GetAskedSampling(),
+		AskedPolicy:    d.GetAskedPolicy(),
+		SkipAliasCheck: d.GetSkipAliasCheck(),
+		ChunkKey:       ChunkKey(PVName(e.GetPv())),
+		Host:           d.GetHost(),
+		Units:          d.GetUnits(),
+		Precision:      int(d.GetPrecision()),
+		Limits:         maps.Clone(d.GetLimits()),
+		Fields:         maps.Clone(d.GetFields()),
+		Created:        time.Unix(0, d.GetCreated()).UTC(),
+		Generation:     sequence,
+	}
+	if info != nil && info.DBRType == next.DBRType && info.State != Alias {
+		next.Generation = info.Generation
+	}
+	return next
+}
+
+func aliased(e *logpb.RegistryEvent, sequence uint64) *TypeInfo {
+	return &TypeInfo{
+		PV:         PVName(e.GetPv()),
+		State:      Alias,
+		AliasOf:    PVName(e.GetAliasAdded().GetPv()),
+		DBRType:    UnknownType,
+		Created:    time.Unix(0, e.GetTime()).UTC(),
+		Generation: sequence,
 	}
 }
 
@@ -116,6 +139,9 @@ func (t *TypeInfo) apply(sequence uint64, e *logpb.RegistryEvent) {
 		p := e.GetParametersChanged()
 		t.SamplingMethod = SamplingMethod(p.GetSamplingMethod())
 		t.SamplingPeriod = seconds(p.GetSamplingPeriod())
+	case e.GetConfigured() != nil:
+		t.Settings = SettingsOf(e.GetConfigured().GetSettings())
+		t.SkipAliasCheck = e.GetConfigured().GetSkipAliasCheck()
 	}
 }
 
@@ -130,7 +156,13 @@ func (t *TypeInfo) start(s *logpb.PVStarted, sequence uint64) {
 	t.Precision = int(s.GetPrecision())
 	t.Limits = maps.Clone(s.GetLimits())
 	t.Fields = maps.Clone(s.GetFields())
+	t.Expires = time.Time{} // it has connected
 }
 
-// seconds rounds: 1.003 s times 1e9 lies just below the whole number.
-func seconds(s float64) time.Duration { return time.Duration(math.Round(s * float64(time.Second))) }
+// timeOf is Unix nanoseconds as a time; 0 is none.
+func timeOf(nanos int64) time.Time {
+	if nanos == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanos).UTC()
+}

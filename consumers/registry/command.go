@@ -15,6 +15,10 @@ import (
 // wants commands that may be repeated takes it for success.
 var ErrAlready = errors.New("nothing to do")
 
+// ErrChanged is in the chain of a [schema.Conflict] result when the PV has
+// changed since whoever asked had looked at it (see Edit.Expect).
+var ErrChanged = errors.New("changed by somebody else")
+
 // Actor is who asked for a command, for the history.
 type Actor struct {
 	Name   string // user name, "http", "engine"
@@ -22,14 +26,15 @@ type Actor struct {
 	Reason string // free text
 }
 
-// Request asks for a PV to be archived.
+// Request asks for a PV to be archived. Of its settings, the zero value of the
+// method is Monitor, of the period 1 s (0.1 s to 24 h are allowed).
 type Request struct {
-	PV            schema.PVName
-	Method        schema.SamplingMethod // "": Monitor
-	Period        time.Duration         // 0: 1 s; 0.1 s to 24 h
-	Policy        string
-	ControllingPV schema.PVName // "": none
-	Stores        []string      // plugin URLs; none: the configured stores
+	PV schema.PVName
+	schema.Settings
+	AskedSampling  bool      // method or period were asked for by somebody
+	AskedPolicy    string    // policy that was asked for by name
+	Expires        time.Time // given up if it has not connected by then; zero: never
+	SkipAliasCheck bool      // what the IOC says of the PV's name does not matter
 }
 
 // Parameters are new sampling parameters of a PV; zero values keep the old.
@@ -37,6 +42,23 @@ type Parameters struct {
 	PV     schema.PVName
 	Method schema.SamplingMethod
 	Period time.Duration
+}
+
+// Edit changes the settings of a PV. Change is given a copy of the present
+// ones, perhaps more than once, and may refuse; nil changes none of them.
+type Edit struct {
+	PV             schema.PVName
+	Change         func(*schema.Settings) error
+	SkipAliasCheck *bool  // nil keeps what is
+	Expect         uint64 // Sequence that the PV must have, or the result is a Conflict with [ErrChanged]; 0: any
+}
+
+// Definition states everything about a PV at once. With Override it replaces a
+// registered PV, else it must not be registered yet.
+type Definition struct {
+	Info     schema.TypeInfo
+	From     schema.PVName // former name, for a PV that was renamed
+	Override bool
 }
 
 // Discovery is what a PV's IOC says of it.
@@ -70,8 +92,12 @@ const (
 	commandResume  = "resume"
 	commandStop    = "stop"
 	commandDelete  = "delete"
-	commandChange  = "change_parameters"
+	commandChange  = "configure"
 	commandStarted = "started"
+	commandDefine  = "define"
+	commandAlias   = "add_alias"
+	commandUnalias = "remove_alias"
+	commandFlag    = "set_flag"
 )
 
 // Archive registers PVs. A PV that is registered already gives a Conflict with
@@ -112,11 +138,67 @@ func (r *Registry) Delete(ctx context.Context, actor Actor, deleteData bool, pvs
 // ChangeParameters changes sampling method and period. Asking for what is
 // already so succeeds without an event.
 func (r *Registry) ChangeParameters(ctx context.Context, actor Actor, changes ...Parameters) []Result {
-	steps := make([]step, len(changes))
+	edits := make([]Edit, len(changes))
 	for i, p := range changes {
-		steps[i] = step{pv: p.PV, decide: func(v view) (*logpb.RegistryEvent, error) { return decideParameters(v, p) }}
+		edits[i] = Edit{PV: p.PV, Change: p.change}
+	}
+	return r.Configure(ctx, actor, edits...)
+}
+
+func (p Parameters) change(s *schema.Settings) error {
+	if p.Method != "" {
+		s.SamplingMethod = p.Method
+	}
+	if p.Period != 0 {
+		s.SamplingPeriod = p.Period
+	}
+	return nil
+}
+
+// Configure changes the settings of PVs. An edit that changes nothing succeeds
+// without an event.
+func (r *Registry) Configure(ctx context.Context, actor Actor, edits ...Edit) []Result {
+	steps := make([]step, len(edits))
+	for i, e := range edits {
+		steps[i] = step{pv: e.PV, decide: func(v view) (*logpb.RegistryEvent, error) { return decideConfigure(v, e) }}
 	}
 	return r.command(ctx, commandChange, actor, steps)
+}
+
+// Define states everything about PVs: an import, or a new name of a PV.
+func (r *Registry) Define(ctx context.Context, actor Actor, definitions ...Definition) []Result {
+	steps := make([]step, len(definitions))
+	for i, d := range definitions {
+		steps[i] = step{pv: d.Info.PV, exact: true, decide: func(v view) (*logpb.RegistryEvent, error) { return decideDefine(v, d) }}
+	}
+	return r.command(ctx, commandDefine, actor, steps)
+}
+
+// AddAlias lets names stand for registered PVs. The name of a PV that was
+// requested and never connected becomes an alias, that of another one is a
+// Conflict.
+func (r *Registry) AddAlias(ctx context.Context, actor Actor, aliases ...Alias) []Result {
+	steps := make([]step, len(aliases))
+	for i, a := range aliases {
+		steps[i] = step{pv: a.Alias, exact: true, decide: func(v view) (*logpb.RegistryEvent, error) { return decideAlias(v, a) }}
+	}
+	return r.command(ctx, commandAlias, actor, steps)
+}
+
+// RemoveAlias lets names stand for nothing any more.
+func (r *Registry) RemoveAlias(ctx context.Context, actor Actor, aliases ...Alias) []Result {
+	steps := make([]step, len(aliases))
+	for i, a := range aliases {
+		steps[i] = step{pv: a.Alias, exact: true, decide: func(v view) (*logpb.RegistryEvent, error) { return decideUnalias(v, a) }}
+	}
+	return r.command(ctx, commandUnalias, actor, steps)
+}
+
+// SetFlag sets a named flag, which stays over restarts.
+func (r *Registry) SetFlag(ctx context.Context, actor Actor, name string, value bool) error {
+	return r.command(ctx, commandFlag, actor, []step{{pv: schema.FlagName(name), exact: true, decide: func(v view) (*logpb.RegistryEvent, error) {
+		return decideFlag(v, name, value)
+	}}})[0].Err
 }
 
 // Started records what the IOCs say of PVs that connected. There is an event

@@ -110,8 +110,8 @@ func TestEventSaysWhoWhenWhy(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC)
 	r := start(t, t.TempDir(), log, func(r *Registry) { r.now = func() time.Time { return at } })
 	actor := Actor{Name: "caf\xe9", Source: "10.0.0.1:4", Reason: "because"}
-	ok(t, r.Archive(ctx, actor, Request{PV: "A:1", Method: "scan", Period: 300 * time.Millisecond, Policy: "P",
-		ControllingPV: "C:1", Stores: []string{"pb://localhost?name=STS"}}, Request{PV: "A:2"}))
+	ok(t, r.Archive(ctx, actor, Request{PV: "A:1", Settings: schema.Settings{SamplingMethod: "scan", SamplingPeriod: 300 * time.Millisecond, Policy: "P",
+		ControllingPV: "C:1", Stores: []string{"pb://localhost?name=STS"}}}, Request{PV: "A:2"}))
 	e, _, err := log.wait(ctx, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -125,8 +125,8 @@ func TestEventSaysWhoWhenWhy(t *testing.T) {
 	}
 	info, _ := r.Get("A:1")
 	want := &schema.TypeInfo{
-		PV: "A:1", State: schema.Archiving, DBRType: schema.UnknownType, SamplingMethod: schema.Scan,
-		SamplingPeriod: 300 * time.Millisecond, Policy: "P", ControllingPV: "C:1", Stores: []string{"pb://localhost?name=STS"},
+		PV: "A:1", State: schema.Archiving, DBRType: schema.UnknownType, Settings: schema.Settings{SamplingMethod: schema.Scan,
+			SamplingPeriod: 300 * time.Millisecond, Policy: "P", ControllingPV: "C:1", Stores: []string{"pb://localhost?name=STS"}},
 		ChunkKey: "A/1:", Created: at, Modified: at, Generation: 1, Sequence: 1,
 	}
 	if !reflect.DeepEqual(info, want) {
@@ -149,15 +149,15 @@ func TestArchiveRefusesBadRequests(t *testing.T) {
 		"NUL":              {Request{PV: "a\x00b"}, "PV \"a\\x00b\""},
 		"too long":         {Request{PV: schema.PVName(strings.Repeat("x", 501))}, "501 bytes"},
 		"not normal":       {Request{PV: "a.VAL"}, `its name is "a"`},
-		"method":           {Request{PV: "a", Method: "NOPE"}, "MONITOR or SCAN"},
-		"short period":     {Request{PV: "a", Period: time.Millisecond}, "100ms to 24h"},
-		"negative period":  {Request{PV: "a", Period: -time.Second}, "100ms to 24h"},
-		"long period":      {Request{PV: "a", Period: 25 * time.Hour}, "100ms to 24h"},
-		"controlling PV":   {Request{PV: "a", ControllingPV: "b b"}, "controlling PV of a"},
-		"policy not UTF-8": {Request{PV: "a", Policy: "\xff"}, "policy"},
-		"policy length":    {Request{PV: "a", Policy: strings.Repeat("p", 1001)}, "policy"},
-		"empty store":      {Request{PV: "a", Stores: []string{""}}, "plugin URL"},
-		"many stores":      {Request{PV: "a", Stores: make([]string, 17)}, "17 are given"},
+		"method":           {Request{PV: "a", Settings: schema.Settings{SamplingMethod: "NOPE"}}, "MONITOR, SCAN or SCAN_GET"},
+		"short period":     {Request{PV: "a", Settings: schema.Settings{SamplingPeriod: time.Millisecond}}, "100ms to 24h"},
+		"negative period":  {Request{PV: "a", Settings: schema.Settings{SamplingPeriod: -time.Second}}, "100ms to 24h"},
+		"long period":      {Request{PV: "a", Settings: schema.Settings{SamplingPeriod: 25 * time.Hour}}, "100ms to 24h"},
+		"controlling PV":   {Request{PV: "a", Settings: schema.Settings{ControllingPV: "b b"}}, "controlling PV of a"},
+		"policy not UTF-8": {Request{PV: "a", Settings: schema.Settings{Policy: "\xff"}}, "policy"},
+		"policy length":    {Request{PV: "a", Settings: schema.Settings{Policy: strings.Repeat("p", 1001)}}, "policy"},
+		"empty store":      {Request{PV: "a", Settings: schema.Settings{Stores: []string{""}}}, "plugin URL"},
+		"many stores":      {Request{PV: "a", Settings: schema.Settings{Stores: make([]string, 17)}}, "17 are given"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,6 @@ package registry
 import (
 	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,6 +16,7 @@ const (
 	defaultPeriod = time.Second
 	minPeriod     = 100 * time.Millisecond // the Appliance's minimumSamplingPeriod
 	maxPeriod     = 24 * time.Hour
+	maxDrift      = 100 * 366 * 24 * time.Hour
 	maxTextBytes  = 1000 // of policy, host, units, one field, an actor's words
 	maxStores     = 16
 	maxStoreBytes = 2000
@@ -28,27 +28,31 @@ type view struct {
 	pv    schema.PVName
 	info  *schema.TypeInfo // nil: not registered
 	owner schema.PVName    // another registered PV with the same path, "": none
+	flag  *bool            // of a named flag, nil: never set
+
+	lookup  func(schema.PVName) *schema.TypeInfo // another name, nil: not registered
+	aliases func(schema.PVName) int              // how many aliases a PV has
 }
+
+// registered reports whether the name is that of a PV, and no alias.
+func (v view) registered() bool { return v.info != nil && v.info.State != schema.Alias }
 
 // The decisions are pure: the event that a command makes of a PV (without the
 // words common to all events), nil if nothing has to change, or the refusal.
 
 func decideArchive(v view, q Request) (*logpb.RegistryEvent, error) {
-	name, err := schema.ParsePVName(string(v.pv))
-	if err != nil {
+	if err := checkName(v.pv); err != nil {
 		return nil, err
 	}
-	if name != v.pv {
-		return nil, schema.Errorf(schema.Invalid, "PV %q: its name is %q", v.pv, name)
-	}
 	switch {
+	case v.info != nil && v.info.State == schema.Alias:
+		return nil, already("PV %s is already being archived (it is an alias of %s)", v.pv, v.info.AliasOf)
 	case v.info != nil && v.info.State == schema.Archiving:
 		return nil, already("PV %s is already being archived", v.pv)
 	case v.info != nil:
 		return nil, already("PV %s is already being archived (it is %s: resume it)", v.pv, v.info.State)
 	case v.owner != "":
-		return nil, schema.Errorf(schema.Conflict,
-			"PV %s cannot be archived: its files would be those of %s, which is registered (':', '-' and '/' all become folders)", v.pv, v.owner)
+		return nil, samePath(v)
 	}
 	requested, err := request(v.pv, q)
 	if err != nil {
@@ -57,53 +61,47 @@ func decideArchive(v view, q Request) (*logpb.RegistryEvent, error) {
 	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Requested{Requested: requested}}, nil
 }
 
-func request(pv schema.PVName, q Request) (*logpb.PVRequested, error) {
-	method, err := schema.ParseSamplingMethod(string(q.Method))
-	if err != nil {
-		return nil, err
+// checkName refuses a name that is not in its one form.
+func checkName(pv schema.PVName) error {
+	name, err := schema.ParsePVName(string(pv))
+	if err == nil && name != pv {
+		err = schema.Errorf(schema.Invalid, "PV %q: its name is %q", pv, name)
 	}
-	period, err := checkPeriod(pv, q.Period, defaultPeriod)
-	if err != nil {
-		return nil, err
-	}
-	if q.ControllingPV != "" {
-		if q.ControllingPV, err = schema.ParsePVName(string(q.ControllingPV)); err != nil {
-			return nil, schema.Errorf(schema.Invalid, "controlling PV of %s: %w", pv, err)
-		}
-	}
-	if len(q.Policy) > maxTextBytes || !utf8.ValidString(q.Policy) {
-		return nil, schema.Errorf(schema.Invalid, "policy of %s: at most %d bytes of UTF-8 name a policy", pv, maxTextBytes)
-	}
-	if len(q.Stores) > maxStores {
-		return nil, schema.Errorf(schema.Invalid, "stores of %s: %d are given, %d are allowed", pv, len(q.Stores), maxStores)
-	}
-	for _, url := range q.Stores {
-		if url == "" || len(url) > maxStoreBytes || !utf8.ValidString(url) {
-			return nil, schema.Errorf(schema.Invalid, "store %.60q of %s: it must be a plugin URL of at most %d bytes", url, pv, maxStoreBytes)
-		}
-	}
-	return &logpb.PVRequested{
-		SamplingMethod: string(method),
-		SamplingPeriod: period.Seconds(),
-		Policy:         q.Policy,
-		ControllingPv:  string(q.ControllingPV),
-		Stores:         slices.Clone(q.Stores),
-	}, nil
+	return err
 }
 
-func checkPeriod(pv schema.PVName, period, otherwise time.Duration) (time.Duration, error) {
-	if period == 0 {
-		return otherwise, nil
+func samePath(v view) error {
+	return schema.Errorf(schema.Conflict,
+		"PV %s cannot be archived: its files would be those of %s, which is registered (':', '-' and '/' all become folders)", v.pv, v.owner)
+}
+
+// request checks what is asked and completes it.
+func request(pv schema.PVName, q Request) (*logpb.PVRequested, error) {
+	if q.SamplingPeriod == 0 {
+		q.SamplingPeriod = defaultPeriod
 	}
-	if period < minPeriod || period > maxPeriod {
-		return 0, schema.Errorf(schema.Invalid, "sampling period %v of %s: use %v to %v", period, pv, minPeriod, maxPeriod)
+	set, err := checkSettings(pv, q.Settings)
+	if err != nil {
+		return nil, err
 	}
-	return period, nil
+	if err := checkPolicy(pv, q.AskedPolicy); err != nil {
+		return nil, err
+	}
+	m := set.Message()
+	requested := &logpb.PVRequested{
+		SamplingMethod: m.SamplingMethod, SamplingPeriod: m.SamplingPeriod, Policy: m.Policy, ControllingPv: m.ControllingPv,
+		Stores: m.Stores, ArchiveFields: m.ArchiveFields, Deadband: m.Deadband, DriftPast: m.DriftPast, DriftFuture: m.DriftFuture,
+		AskedSampling: q.AskedSampling, AskedPolicy: q.AskedPolicy, SkipAliasCheck: q.SkipAliasCheck,
+	}
+	if !q.Expires.IsZero() {
+		requested.Expires = q.Expires.UnixNano()
+	}
+	return requested, nil
 }
 
 func decidePause(v view) (*logpb.RegistryEvent, error) {
 	switch {
-	case v.info == nil:
+	case !v.registered():
 		return nil, unknown("pause", v.pv)
 	case v.info.State == schema.Paused:
 		return nil, already("PV %s is already paused", v.pv)
@@ -113,7 +111,7 @@ func decidePause(v view) (*logpb.RegistryEvent, error) {
 
 func decideResume(v view) (*logpb.RegistryEvent, error) {
 	switch {
-	case v.info == nil:
+	case !v.registered():
 		return nil, unknown("resume", v.pv)
 	case v.info.State == schema.Archiving:
 		return nil, already("PV %s is not paused", v.pv)
@@ -123,7 +121,7 @@ func decideResume(v view) (*logpb.RegistryEvent, error) {
 
 func decideStop(v view) (*logpb.RegistryEvent, error) {
 	switch {
-	case v.info == nil:
+	case !v.registered():
 		return nil, unknown("stop", v.pv)
 	case v.info.State == schema.Stopped:
 		return nil, already("PV %s is already stopped", v.pv)
@@ -133,7 +131,7 @@ func decideStop(v view) (*logpb.RegistryEvent, error) {
 
 func decideDelete(v view, data bool) (*logpb.RegistryEvent, error) {
 	switch {
-	case v.info == nil:
+	case !v.registered():
 		return nil, unknown("delete", v.pv)
 	case v.info.State == schema.Archiving:
 		return nil, schema.Errorf(schema.Conflict,
@@ -142,32 +140,8 @@ func decideDelete(v view, data bool) (*logpb.RegistryEvent, error) {
 	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Deleted{Deleted: &logpb.PVDeleted{Data: data}}}, nil
 }
 
-func decideParameters(v view, p Parameters) (*logpb.RegistryEvent, error) {
-	if v.info == nil {
-		return nil, schema.Errorf(schema.NotFound, "Unable to change the archival parameters for %s: it is not being archived", v.pv)
-	}
-	method := v.info.SamplingMethod
-	if p.Method != "" {
-		var err error
-		if method, err = schema.ParseSamplingMethod(string(p.Method)); err != nil {
-			return nil, err
-		}
-	}
-	period, err := checkPeriod(v.pv, p.Period, v.info.SamplingPeriod)
-	if err != nil {
-		return nil, err
-	}
-	if method == v.info.SamplingMethod && period == v.info.SamplingPeriod {
-		return nil, nil
-	}
-	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_ParametersChanged{ParametersChanged: &logpb.PVParametersChanged{
-		SamplingMethod: string(method),
-		SamplingPeriod: period.Seconds(),
-	}}}, nil
-}
-
 func decideStarted(v view, d Discovery) (*logpb.RegistryEvent, error) {
-	if v.info == nil {
+	if !v.registered() {
 		return nil, unknown("start", v.pv)
 	}
 	if !d.Type.Valid() || d.Count < 0 || d.Count > math.MaxInt32 {

@@ -119,7 +119,7 @@ func randomCommand(t *testing.T, r *rig, random *rand.Rand, model map[schema.PVN
 		next = schema.Archiving
 		var requests []Request
 		for _, pv := range pvs {
-			requests = append(requests, Request{PV: pv, Period: time.Duration(100+random.IntN(900)) * time.Millisecond})
+			requests = append(requests, Request{PV: pv, Settings: schema.Settings{SamplingPeriod: time.Duration(100+random.IntN(900)) * time.Millisecond}})
 		}
 		results = r.Archive(ctx, operator, requests...)
 	case 2:

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	encodingVersion = 1
+	encodingVersion = 2
 	maxRecordBytes  = 64 << 10 // of one PV, encoded; a transaction of Badger holds many
 	maxGenerations  = 64       // of one PV, the newest are kept; the log has all
 )
@@ -34,16 +34,21 @@ type record struct {
 	Requested   uint64           // of the newest PVRequested
 	Info        *schema.TypeInfo // nil: never requested or deleted; never changed in place
 	Generations []Generation     // oldest first
+	Change      *Change          // of a name that stands for a command on many PVs
+	Flag        *bool            // of a name that stands for a named flag
 }
 
 // step is the pure state function of one subject.
 func (r record) step(seq uint64, e *logpb.RegistryEvent) record {
+	if schema.PVName(e.GetPv()).Beside() {
+		return r.stepBeside(seq, e)
+	}
 	next := record{Sequence: seq, Requested: r.Requested, Generations: r.Generations}
 	next.Info = schema.Apply(r.Info, seq, e)
-	if e.GetRequested() != nil {
+	if e.GetRequested() != nil || e.GetDefined() != nil {
 		next.Requested = seq
 	}
-	if i := next.Info; i != nil && i.Generation != r.generation() {
+	if i := next.Info; i != nil && i.State != schema.Alias && i.Generation != r.generation() {
 		next.Generations = append(slices.Clone(r.Generations), Generation{i.Generation, i.DBRType})
 		next.Generations = next.Generations[max(0, len(next.Generations)-maxGenerations):]
 	}
@@ -71,10 +76,13 @@ type storedRecord struct {
 	Requested   uint64       `json:"requested,omitempty"`
 	Generations []Generation `json:"generations,omitempty"`
 	Info        *storedInfo  `json:"info,omitempty"`
+	Change      *Change      `json:"change,omitempty"`
+	Flag        *bool        `json:"flag,omitempty"`
 }
 
 type storedInfo struct {
 	State          schema.State          `json:"state"`
+	AliasOf        schema.PVName         `json:"alias_of,omitempty"`
 	DBRType        schema.DBRType        `json:"type"`
 	ElementCount   int                   `json:"count,omitempty"`
 	SamplingMethod schema.SamplingMethod `json:"method,omitempty"`
@@ -82,6 +90,13 @@ type storedInfo struct {
 	Policy         string                `json:"policy,omitempty"`
 	ControllingPV  schema.PVName         `json:"controlling_pv,omitempty"`
 	Stores         []string              `json:"stores,omitempty"`
+	ArchiveFields  []string              `json:"archive_fields,omitempty"`
+	Deadband       float64               `json:"deadband,omitempty"`
+	DriftPast      time.Duration         `json:"drift_past_ns,omitempty"`
+	DriftFuture    time.Duration         `json:"drift_future_ns,omitempty"`
+	AskedSampling  bool                  `json:"asked_sampling,omitempty"`
+	AskedPolicy    string                `json:"asked_policy,omitempty"`
+	SkipAliasCheck bool                  `json:"skip_alias_check,omitempty"`
 	ChunkKey       string                `json:"chunk_key,omitempty"`
 	Host           string                `json:"host,omitempty"`
 	Units          string                `json:"units,omitempty"`
@@ -90,6 +105,7 @@ type storedInfo struct {
 	Fields         map[string]string     `json:"fields,omitempty"`
 	Created        int64                 `json:"created_ns"`
 	Modified       int64                 `json:"modified_ns"`
+	Expires        int64                 `json:"expires_ns,omitempty"`
 	Generation     uint64                `json:"generation"`
 	Sequence       uint64                `json:"seq"`
 }
@@ -98,7 +114,7 @@ type storedInfo struct {
 func (r record) encode() ([]byte, error) {
 	s := storedRecord{
 		Version: encodingVersion, Sequence: r.Sequence, Requested: r.Requested,
-		Generations: r.Generations, Info: storeInfo(r.Info),
+		Generations: r.Generations, Info: storeInfo(r.Info), Change: r.Change, Flag: r.Flag,
 	}
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -119,7 +135,7 @@ func decodeRecord(pv schema.PVName, b []byte) (record, error) {
 	if err != nil {
 		return record{}, fmt.Errorf("decode record of %q: %w", pv, err)
 	}
-	return record{Sequence: s.Sequence, Requested: s.Requested, Generations: s.Generations, Info: info}, nil
+	return record{Sequence: s.Sequence, Requested: s.Requested, Generations: s.Generations, Info: info, Change: s.Change, Flag: s.Flag}, nil
 }
 
 func storeInfo(t *schema.TypeInfo) *storedInfo {
@@ -127,12 +143,17 @@ func storeInfo(t *schema.TypeInfo) *storedInfo {
 		return nil
 	}
 	s := &storedInfo{
-		State: t.State, DBRType: t.DBRType, ElementCount: t.ElementCount,
+		State: t.State, AliasOf: t.AliasOf, DBRType: t.DBRType, ElementCount: t.ElementCount,
 		SamplingMethod: t.SamplingMethod, SamplingPeriod: t.SamplingPeriod,
 		Policy: t.Policy, ControllingPV: t.ControllingPV, Stores: t.Stores, ChunkKey: t.ChunkKey,
+		ArchiveFields: t.ArchiveFields, Deadband: t.Deadband, DriftPast: t.DriftPast, DriftFuture: t.DriftFuture,
+		AskedSampling: t.AskedSampling, AskedPolicy: t.AskedPolicy, SkipAliasCheck: t.SkipAliasCheck,
 		Host: t.Host, Units: t.Units, Precision: t.Precision, Fields: t.Fields,
 		Created: t.Created.UnixNano(), Modified: t.Modified.UnixNano(),
 		Generation: t.Generation, Sequence: t.Sequence,
+	}
+	if !t.Expires.IsZero() {
+		s.Expires = t.Expires.UnixNano()
 	}
 	if len(t.Limits) > 0 {
 		s.Limits = make(map[string]string, len(t.Limits))
@@ -148,12 +169,19 @@ func loadInfo(pv schema.PVName, s *storedInfo) (*schema.TypeInfo, error) {
 		return nil, nil
 	}
 	t := &schema.TypeInfo{
-		PV: pv, State: s.State, DBRType: s.DBRType, ElementCount: s.ElementCount,
-		SamplingMethod: s.SamplingMethod, SamplingPeriod: s.SamplingPeriod,
-		Policy: s.Policy, ControllingPV: s.ControllingPV, Stores: s.Stores, ChunkKey: s.ChunkKey,
+		PV: pv, State: s.State, AliasOf: s.AliasOf, DBRType: s.DBRType, ElementCount: s.ElementCount,
+		Settings: schema.Settings{
+			SamplingMethod: s.SamplingMethod, SamplingPeriod: s.SamplingPeriod,
+			Policy: s.Policy, ControllingPV: s.ControllingPV, Stores: s.Stores,
+			ArchiveFields: s.ArchiveFields, Deadband: s.Deadband, DriftPast: s.DriftPast, DriftFuture: s.DriftFuture,
+		},
+		AskedSampling: s.AskedSampling, AskedPolicy: s.AskedPolicy, SkipAliasCheck: s.SkipAliasCheck, ChunkKey: s.ChunkKey,
 		Host: s.Host, Units: s.Units, Precision: s.Precision, Fields: s.Fields,
 		Created: time.Unix(0, s.Created).UTC(), Modified: time.Unix(0, s.Modified).UTC(),
 		Generation: s.Generation, Sequence: s.Sequence,
+	}
+	if s.Expires != 0 {
+		t.Expires = time.Unix(0, s.Expires).UTC()
 	}
 	if len(s.Limits) > 0 {
 		t.Limits = make(map[string]float64, len(s.Limits))

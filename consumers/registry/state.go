@@ -20,7 +20,10 @@ type state struct {
 	records map[schema.PVName]held
 	paths   map[string][]schema.PVName // registered PVs by ChunkKey; more than one only after a race of two servers
 	counts  map[schema.State]int
-	sorted  []schema.PVName // names of registered PVs, nil when they must be gathered anew
+	sorted  []schema.PVName                   // names of registered PVs and aliases, nil when they must be gathered anew
+	aliases map[schema.PVName][]schema.PVName // by the PV that they stand for, sorted
+	flags   map[string]bool
+	changes []string // ids of commands on many PVs, oldest first
 }
 
 func newState() state {
@@ -28,49 +31,88 @@ func newState() state {
 		records: map[schema.PVName]held{},
 		paths:   map[string][]schema.PVName{},
 		counts:  map[schema.State]int{},
+		aliases: map[schema.PVName][]schema.PVName{},
+		flags:   map[string]bool{},
 	}
 }
 
 func (s *state) put(pv schema.PVName, h held) {
-	old := s.records[pv].Info
+	old := s.records[pv]
 	s.records[pv] = h
-	switch {
-	case old == nil && h.Info != nil:
-		s.paths[h.Info.ChunkKey] = append(s.paths[h.Info.ChunkKey], pv)
-		s.sorted = nil
-	case old != nil && h.Info == nil:
-		s.leave(old.ChunkKey, pv)
+	if pv.Beside() {
+		s.putBeside(pv, old.record, h.record)
+		return
+	}
+	s.index(pv, old.Info, h.Info)
+	if (old.Info == nil) != (h.Info == nil) {
 		s.sorted = nil
 	}
+}
+
+// index moves a name from one place to another in the maps beside records.
+func (s *state) index(pv schema.PVName, old, next *schema.TypeInfo) {
 	if old != nil {
 		s.counts[old.State]--
 		if s.counts[old.State] == 0 {
 			delete(s.counts, old.State)
 		}
 	}
-	if h.Info != nil {
-		s.counts[h.Info.State]++
+	if next != nil {
+		s.counts[next.State]++
+	}
+	oldPath, oldTarget := indexed(old)
+	path, target := indexed(next)
+	if oldPath != path {
+		leave(s.paths, oldPath, pv)
+		enter(s.paths, path, pv)
+	}
+	if oldTarget != target {
+		leave(s.aliases, oldTarget, pv)
+		enter(s.aliases, target, pv)
 	}
 }
 
-func (s *state) leave(path string, pv schema.PVName) {
-	rest := slices.DeleteFunc(s.paths[path], func(other schema.PVName) bool { return other == pv })
-	if len(rest) == 0 {
-		delete(s.paths, path)
+// indexed is the path of a PV or the target of an alias.
+func indexed(info *schema.TypeInfo) (path string, target schema.PVName) {
+	switch {
+	case info == nil:
+		return "", ""
+	case info.State == schema.Alias:
+		return "", info.AliasOf
+	}
+	return info.ChunkKey, ""
+}
+
+func enter[K ~string](m map[K][]schema.PVName, place K, pv schema.PVName) {
+	if place != "" {
+		m[place] = append(m[place], pv)
+		slices.Sort(m[place])
+	}
+}
+
+func leave[K ~string](m map[K][]schema.PVName, place K, pv schema.PVName) {
+	if place == "" {
 		return
 	}
-	s.paths[path] = rest
+	rest := slices.DeleteFunc(m[place], func(other schema.PVName) bool { return other == pv })
+	if len(rest) == 0 {
+		delete(m, place)
+		return
+	}
+	m[place] = rest
 }
 
 func (s *state) registered() int {
 	n := 0
-	for _, c := range s.counts {
-		n += c
+	for state, c := range s.counts {
+		if state != schema.Alias {
+			n += c
+		}
 	}
 	return n
 }
 
-// names are the registered PVs in order. The slice is shared and never changed.
+// names are the registered PVs and the aliases in order. The slice is shared and never changed.
 func (s *state) names() []schema.PVName {
 	if s.sorted == nil {
 		s.sorted = make([]schema.PVName, 0, len(s.records))
@@ -102,12 +144,20 @@ func (s *state) newerThan(seq uint64) string {
 // maxListed PVs stand in one line of the program's log.
 const maxListed = 50
 
-// Get is what is known of a registered PV. The TypeInfo is shared: read only.
+// Get is what is known of a registered PV of exactly this name; an alias is
+// none (see [Registry.Resolve]). The TypeInfo is shared: read only.
 func (r *Registry) Get(pv schema.PVName) (*schema.TypeInfo, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	h := r.state.records[pv]
-	return h.Info, h.Info != nil
+	return r.state.get(pv)
+}
+
+func (s *state) get(pv schema.PVName) (*schema.TypeInfo, bool) {
+	info := s.records[pv].Info
+	if info == nil || info.State == schema.Alias {
+		return nil, false
+	}
+	return info, true
 }
 
 // Generations are the lives of a PV's samples, oldest first (the newest 64);
@@ -118,14 +168,14 @@ func (r *Registry) Generations(pv schema.PVName) []Generation {
 	return slices.Clone(r.state.records[pv].Generations)
 }
 
-// Counts gives the number of registered PVs by state.
+// Counts gives the number of registered PVs by state, and of aliases.
 func (r *Registry) Counts() map[schema.State]int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return maps.Clone(r.state.counts)
 }
 
-// Match lists the registered PVs whose names fit a glob of '*' and '?', in
+// Match lists the registered PVs and the aliases whose names fit a glob of '*' and '?', in
 // order and at most limit of them; "" fits all, limit <= 0 is no limit.
 func (r *Registry) Match(glob string, limit int) []schema.PVName {
 	matched := []schema.PVName{}
@@ -140,7 +190,7 @@ func (r *Registry) Match(glob string, limit int) []schema.PVName {
 	return matched
 }
 
-// All gives every registered PV in the order of their names. The TypeInfos
+// All gives every registered PV, but no aliases, in the order of their names. The TypeInfos
 // are shared: read only.
 func (r *Registry) All() []*schema.TypeInfo {
 	infos, _ := r.Snapshot()
@@ -154,7 +204,9 @@ func (r *Registry) Snapshot() (infos []*schema.TypeInfo, cursor uint64) {
 	defer r.mu.Unlock()
 	infos = make([]*schema.TypeInfo, 0, len(r.state.names()))
 	for _, pv := range r.state.names() {
-		infos = append(infos, r.state.records[pv].Info)
+		if info, ok := r.state.get(pv); ok {
+			infos = append(infos, info)
+		}
 	}
 	return infos, r.meta.Cursor
 }

@@ -13,7 +13,8 @@ import (
 	"pvlog/schema"
 )
 
-// Keys of Badger: one record per PV that ever had an event, and the cursor.
+// Keys of Badger: one record per PV (and per name beside the PVs) that ever had
+// an event, and the cursor.
 const (
 	pvPrefix = "pv/"
 	metaKey  = "meta/cursor"

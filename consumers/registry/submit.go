@@ -16,6 +16,7 @@ const maxAtomic = 1000
 // step is a command on one PV.
 type step struct {
 	pv     schema.PVName
+	exact  bool // the command is about this name; else an alias stands for its PV
 	decide func(view) (*logpb.RegistryEvent, error)
 }
 
@@ -47,6 +48,9 @@ func (r *Registry) command(ctx context.Context, command string, actor Actor, ste
 	}
 	for i := range steps {
 		s.results[i].PV = steps[i].pv
+		if !steps[i].exact {
+			steps[i].pv = r.realName(steps[i].pv)
+		}
 	}
 	if len(steps) > 0 {
 		r.submit(ctx, s)
@@ -199,7 +203,7 @@ func (r *Registry) decide(s *submission, todo []int) []change {
 			continue
 		}
 		named[pv] = true
-		if s.command == commandArchive {
+		if s.command == commandArchive || s.command == commandDefine {
 			taken[schema.ChunkKey(pv)] = pv
 		}
 		s.complete(e, pv, now)
@@ -208,8 +212,23 @@ func (r *Registry) decide(s *submission, todo []int) []change {
 	return changes
 }
 
+// realName is the PV that a name stands for; a name that is no alias stands
+// for itself.
+func (r *Registry) realName(pv schema.PVName) schema.PVName {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if real, ok := r.state.real(pv); ok {
+		return real
+	}
+	return pv
+}
+
 func (r *Registry) view(pv schema.PVName) view {
-	v := view{pv: pv, info: r.state.records[pv].Info}
+	v := view{
+		pv: pv, info: r.state.records[pv].Info, flag: r.state.records[pv].Flag,
+		lookup:  func(other schema.PVName) *schema.TypeInfo { return r.state.records[other].Info },
+		aliases: func(of schema.PVName) int { return len(r.state.aliases[of]) },
+	}
 	for _, other := range r.state.paths[schema.ChunkKey(pv)] {
 		if other != pv {
 			v.owner = other

@@ -88,10 +88,11 @@ func requestOf(e entry) (request registry.Request, err error) {
 	if request.PV, err = schema.ParsePVName(string(e.PV)); err != nil {
 		return request, err
 	}
-	if request.Method, err = schema.ParseSamplingMethod(string(e.SamplingMethod)); err != nil {
+	request.AskedSampling = e.SamplingMethod != "" || e.SamplingPeriod != ""
+	if request.SamplingMethod, err = schema.ParseSamplingMethod(string(e.SamplingMethod)); err != nil {
 		return request, err
 	}
-	if request.Period, err = parsePeriod(string(e.SamplingPeriod)); err != nil {
+	if request.SamplingPeriod, err = parsePeriod(string(e.SamplingPeriod)); err != nil {
 		return request, err
 	}
 	if e.ControllingPV != "" {
@@ -99,7 +100,7 @@ func requestOf(e entry) (request registry.Request, err error) {
 			return request, err
 		}
 	}
-	request.Policy = string(e.Policy)
+	request.AskedPolicy = string(e.Policy)
 	return request, nil
 }
 

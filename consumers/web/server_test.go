@@ -64,7 +64,7 @@ func TestWrongRequestsAreToldWhatToDo(t *testing.T) {
 		{"GET", mgmt + "archivePV?pv=C&samplingperiod=-1", "", 400, "seconds"},
 		{"GET", mgmt + "archivePV?pv=C&samplingperiod=NaN", "", 400, "seconds"},
 		{"GET", mgmt + "archivePV?pv=C&samplingperiod=0.001", "", 400, "sampling period"},
-		{"GET", mgmt + "archivePV?pv=C&samplingmethod=NOPE", "", 400, "MONITOR or SCAN"},
+		{"GET", mgmt + "archivePV?pv=C&samplingmethod=NOPE", "", 400, "MONITOR, SCAN or SCAN_GET"},
 		{"GET", mgmt + "archivePV?pv=C&controllingPV=x%20y", "", 400, "x y"},
 		{"GET", mgmt + "archivePV?pv=R-B", "", 409, "R:B"},
 		{"POST", mgmt + "archivePV", "two words", 400, "two words"},
@@ -181,7 +181,7 @@ func TestArchiveTakesManyAndTellsEach(t *testing.T) {
 		}
 	}
 	info, ok := f.registry.Get("N:1")
-	if !ok || info.SamplingMethod != schema.Scan || info.SamplingPeriod != 2*time.Second || info.Policy != "fast" || info.ControllingPV != "GATE" {
+	if !ok || info.SamplingMethod != schema.Scan || info.SamplingPeriod != 2*time.Second || info.AskedPolicy != "fast" || info.ControllingPV != "GATE" {
 		t.Errorf("%+v", info)
 	}
 	event := f.log.events[len(f.log.events)-1]

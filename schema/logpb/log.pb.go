@@ -397,7 +397,9 @@ func (x *Drop) GetChecksum() uint32 {
 	return 0
 }
 
-// RegistryEvent is one message on registry.<PV>: something that happened to a PV.
+// RegistryEvent is one message on registry.<PV>: something that happened to a
+// PV, or, on a name that no PV can have ("$change:ID", "$flag:NAME"), to what
+// stands beside the PVs.
 type RegistryEvent struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Version  uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // 1
@@ -407,6 +409,7 @@ type RegistryEvent struct {
 	Reason   string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`                     // why, free text
 	Source   string                 `protobuf:"bytes,6,opt,name=source,proto3" json:"source,omitempty"`                     // address the command came from
 	ChangeId string                 `protobuf:"bytes,7,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"` // common to the events of a bulk command
+	Undoes   uint64                 `protobuf:"varint,8,opt,name=undoes,proto3" json:"undoes,omitempty"`                    // registry sequence of the event that this one takes back; 0: none
 	// Types that are valid to be assigned to What:
 	//
 	//	*RegistryEvent_Requested
@@ -416,6 +419,13 @@ type RegistryEvent struct {
 	//	*RegistryEvent_Stopped
 	//	*RegistryEvent_Deleted
 	//	*RegistryEvent_ParametersChanged
+	//	*RegistryEvent_Configured
+	//	*RegistryEvent_Defined
+	//	*RegistryEvent_AliasAdded
+	//	*RegistryEvent_AliasRemoved
+	//	*RegistryEvent_ChangeOpened
+	//	*RegistryEvent_ChangeClosed
+	//	*RegistryEvent_FlagSet
 	What          isRegistryEvent_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -500,6 +510,13 @@ func (x *RegistryEvent) GetChangeId() string {
 	return ""
 }
 
+func (x *RegistryEvent) GetUndoes() uint64 {
+	if x != nil {
+		return x.Undoes
+	}
+	return 0
+}
+
 func (x *RegistryEvent) GetWhat() isRegistryEvent_What {
 	if x != nil {
 		return x.What
@@ -570,6 +587,69 @@ func (x *RegistryEvent) GetParametersChanged() *PVParametersChanged {
 	return nil
 }
 
+func (x *RegistryEvent) GetConfigured() *PVConfigured {
+	if x != nil {
+		if x, ok := x.What.(*RegistryEvent_Configured); ok {
+			return x.Configured
+		}
+	}
+	return nil
+}
+
+func (x *RegistryEvent) GetDefined() *PVDefined {
+	if x != nil {
+		if x, ok := x.What.(*RegistryEvent_Defined); ok {
+			return x.Defined
+		}
+	}
+	return nil
+}
+
+func (x *RegistryEvent) GetAliasAdded() *AliasAdded {
+	if x != nil {
+		if x, ok := x.What.(*RegistryEvent_AliasAdded); ok {
+			return x.AliasAdded
+		}
+	}
+	return nil
+}
+
+func (x *RegistryEvent) GetAliasRemoved() *AliasRemoved {
+	if x != nil {
+		if x, ok := x.What.(*RegistryEvent_AliasRemoved); ok {
+			return x.AliasRemoved
+		}
+	}
+	return nil
+}
+
+func (x *RegistryEvent) GetChangeOpened() *ChangeOpened {
+	if x != nil {
+		if x, ok := x.What.(*RegistryEvent_ChangeOpened); ok {
+			return x.ChangeOpened
+		}
+	}
+	return nil
+}
+
+func (x *RegistryEvent) GetChangeClosed() *ChangeClosed {
+	if x != nil {
+		if x, ok := x.What.(*RegistryEvent_ChangeClosed); ok {
+			return x.ChangeClosed
+		}
+	}
+	return nil
+}
+
+func (x *RegistryEvent) GetFlagSet() *FlagSet {
+	if x != nil {
+		if x, ok := x.What.(*RegistryEvent_FlagSet); ok {
+			return x.FlagSet
+		}
+	}
+	return nil
+}
+
 type isRegistryEvent_What interface {
 	isRegistryEvent_What()
 }
@@ -602,6 +682,34 @@ type RegistryEvent_ParametersChanged struct {
 	ParametersChanged *PVParametersChanged `protobuf:"bytes,26,opt,name=parameters_changed,json=parametersChanged,proto3,oneof"`
 }
 
+type RegistryEvent_Configured struct {
+	Configured *PVConfigured `protobuf:"bytes,27,opt,name=configured,proto3,oneof"`
+}
+
+type RegistryEvent_Defined struct {
+	Defined *PVDefined `protobuf:"bytes,28,opt,name=defined,proto3,oneof"`
+}
+
+type RegistryEvent_AliasAdded struct {
+	AliasAdded *AliasAdded `protobuf:"bytes,29,opt,name=alias_added,json=aliasAdded,proto3,oneof"`
+}
+
+type RegistryEvent_AliasRemoved struct {
+	AliasRemoved *AliasRemoved `protobuf:"bytes,30,opt,name=alias_removed,json=aliasRemoved,proto3,oneof"`
+}
+
+type RegistryEvent_ChangeOpened struct {
+	ChangeOpened *ChangeOpened `protobuf:"bytes,40,opt,name=change_opened,json=changeOpened,proto3,oneof"`
+}
+
+type RegistryEvent_ChangeClosed struct {
+	ChangeClosed *ChangeClosed `protobuf:"bytes,41,opt,name=change_closed,json=changeClosed,proto3,oneof"`
+}
+
+type RegistryEvent_FlagSet struct {
+	FlagSet *FlagSet `protobuf:"bytes,42,opt,name=flag_set,json=flagSet,proto3,oneof"`
+}
+
 func (*RegistryEvent_Requested) isRegistryEvent_What() {}
 
 func (*RegistryEvent_Started) isRegistryEvent_What() {}
@@ -616,6 +724,20 @@ func (*RegistryEvent_Deleted) isRegistryEvent_What() {}
 
 func (*RegistryEvent_ParametersChanged) isRegistryEvent_What() {}
 
+func (*RegistryEvent_Configured) isRegistryEvent_What() {}
+
+func (*RegistryEvent_Defined) isRegistryEvent_What() {}
+
+func (*RegistryEvent_AliasAdded) isRegistryEvent_What() {}
+
+func (*RegistryEvent_AliasRemoved) isRegistryEvent_What() {}
+
+func (*RegistryEvent_ChangeOpened) isRegistryEvent_What() {}
+
+func (*RegistryEvent_ChangeClosed) isRegistryEvent_What() {}
+
+func (*RegistryEvent_FlagSet) isRegistryEvent_What() {}
+
 // PVRequested: somebody asked for the PV to be archived; its type is not known yet.
 type PVRequested struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -623,7 +745,15 @@ type PVRequested struct {
 	SamplingPeriod float64                `protobuf:"fixed64,2,opt,name=sampling_period,json=samplingPeriod,proto3" json:"sampling_period,omitempty"` // seconds
 	Policy         string                 `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
 	ControllingPv  string                 `protobuf:"bytes,4,opt,name=controlling_pv,json=controllingPv,proto3" json:"controlling_pv,omitempty"`
-	Stores         []string               `protobuf:"bytes,5,rep,name=stores,proto3" json:"stores,omitempty"` // plugin URLs, as the Appliance writes them
+	Stores         []string               `protobuf:"bytes,5,rep,name=stores,proto3" json:"stores,omitempty"`                                           // plugin URLs, as the Appliance writes them
+	ArchiveFields  []string               `protobuf:"bytes,6,rep,name=archive_fields,json=archiveFields,proto3" json:"archive_fields,omitempty"`        // fields that are archived with the PV's samples, sorted
+	Deadband       float64                `protobuf:"fixed64,7,opt,name=deadband,proto3" json:"deadband,omitempty"`                                     // a smaller change makes no sample; 0: every update does
+	DriftPast      uint32                 `protobuf:"varint,8,opt,name=drift_past,json=driftPast,proto3" json:"drift_past,omitempty"`                   // seconds; 0: as configured for all
+	DriftFuture    uint32                 `protobuf:"varint,9,opt,name=drift_future,json=driftFuture,proto3" json:"drift_future,omitempty"`             // seconds; 0: as configured for all
+	Expires        int64                  `protobuf:"fixed64,10,opt,name=expires,proto3" json:"expires,omitempty"`                                      // Unix nanoseconds: given up if it has not connected by then; 0: never
+	AskedSampling  bool                   `protobuf:"varint,11,opt,name=asked_sampling,json=askedSampling,proto3" json:"asked_sampling,omitempty"`      // method or period were asked for
+	AskedPolicy    string                 `protobuf:"bytes,12,opt,name=asked_policy,json=askedPolicy,proto3" json:"asked_policy,omitempty"`             // policy that was asked for by name
+	SkipAliasCheck bool                   `protobuf:"varint,13,opt,name=skip_alias_check,json=skipAliasCheck,proto3" json:"skip_alias_check,omitempty"` // what the IOC says of its name does not matter
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -693,6 +823,171 @@ func (x *PVRequested) GetStores() []string {
 	return nil
 }
 
+func (x *PVRequested) GetArchiveFields() []string {
+	if x != nil {
+		return x.ArchiveFields
+	}
+	return nil
+}
+
+func (x *PVRequested) GetDeadband() float64 {
+	if x != nil {
+		return x.Deadband
+	}
+	return 0
+}
+
+func (x *PVRequested) GetDriftPast() uint32 {
+	if x != nil {
+		return x.DriftPast
+	}
+	return 0
+}
+
+func (x *PVRequested) GetDriftFuture() uint32 {
+	if x != nil {
+		return x.DriftFuture
+	}
+	return 0
+}
+
+func (x *PVRequested) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *PVRequested) GetAskedSampling() bool {
+	if x != nil {
+		return x.AskedSampling
+	}
+	return false
+}
+
+func (x *PVRequested) GetAskedPolicy() string {
+	if x != nil {
+		return x.AskedPolicy
+	}
+	return ""
+}
+
+func (x *PVRequested) GetSkipAliasCheck() bool {
+	if x != nil {
+		return x.SkipAliasCheck
+	}
+	return false
+}
+
+// Settings is how a PV is archived.
+type Settings struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	SamplingMethod string                 `protobuf:"bytes,1,opt,name=sampling_method,json=samplingMethod,proto3" json:"sampling_method,omitempty"`   // MONITOR, SCAN or SCAN_GET
+	SamplingPeriod float64                `protobuf:"fixed64,2,opt,name=sampling_period,json=samplingPeriod,proto3" json:"sampling_period,omitempty"` // seconds
+	Policy         string                 `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
+	ControllingPv  string                 `protobuf:"bytes,4,opt,name=controlling_pv,json=controllingPv,proto3" json:"controlling_pv,omitempty"`
+	Stores         []string               `protobuf:"bytes,5,rep,name=stores,proto3" json:"stores,omitempty"`
+	ArchiveFields  []string               `protobuf:"bytes,6,rep,name=archive_fields,json=archiveFields,proto3" json:"archive_fields,omitempty"`
+	Deadband       float64                `protobuf:"fixed64,7,opt,name=deadband,proto3" json:"deadband,omitempty"`
+	DriftPast      uint32                 `protobuf:"varint,8,opt,name=drift_past,json=driftPast,proto3" json:"drift_past,omitempty"`
+	DriftFuture    uint32                 `protobuf:"varint,9,opt,name=drift_future,json=driftFuture,proto3" json:"drift_future,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Settings) Reset() {
+	*x = Settings{}
+	mi := &file_log_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Settings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Settings) ProtoMessage() {}
+
+func (x *Settings) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Settings.ProtoReflect.Descriptor instead.
+func (*Settings) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Settings) GetSamplingMethod() string {
+	if x != nil {
+		return x.SamplingMethod
+	}
+	return ""
+}
+
+func (x *Settings) GetSamplingPeriod() float64 {
+	if x != nil {
+		return x.SamplingPeriod
+	}
+	return 0
+}
+
+func (x *Settings) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *Settings) GetControllingPv() string {
+	if x != nil {
+		return x.ControllingPv
+	}
+	return ""
+}
+
+func (x *Settings) GetStores() []string {
+	if x != nil {
+		return x.Stores
+	}
+	return nil
+}
+
+func (x *Settings) GetArchiveFields() []string {
+	if x != nil {
+		return x.ArchiveFields
+	}
+	return nil
+}
+
+func (x *Settings) GetDeadband() float64 {
+	if x != nil {
+		return x.Deadband
+	}
+	return 0
+}
+
+func (x *Settings) GetDriftPast() uint32 {
+	if x != nil {
+		return x.DriftPast
+	}
+	return 0
+}
+
+func (x *Settings) GetDriftFuture() uint32 {
+	if x != nil {
+		return x.DriftFuture
+	}
+	return 0
+}
+
 // PVStarted: the PV connected and its type and count were found.
 type PVStarted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -709,7 +1004,7 @@ type PVStarted struct {
 
 func (x *PVStarted) Reset() {
 	*x = PVStarted{}
-	mi := &file_log_proto_msgTypes[6]
+	mi := &file_log_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +1016,7 @@ func (x *PVStarted) String() string {
 func (*PVStarted) ProtoMessage() {}
 
 func (x *PVStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[6]
+	mi := &file_log_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +1029,7 @@ func (x *PVStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PVStarted.ProtoReflect.Descriptor instead.
 func (*PVStarted) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{6}
+	return file_log_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PVStarted) GetType() uint32 {
@@ -795,7 +1090,7 @@ type PVPaused struct {
 
 func (x *PVPaused) Reset() {
 	*x = PVPaused{}
-	mi := &file_log_proto_msgTypes[7]
+	mi := &file_log_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +1102,7 @@ func (x *PVPaused) String() string {
 func (*PVPaused) ProtoMessage() {}
 
 func (x *PVPaused) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[7]
+	mi := &file_log_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +1115,7 @@ func (x *PVPaused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PVPaused.ProtoReflect.Descriptor instead.
 func (*PVPaused) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{7}
+	return file_log_proto_rawDescGZIP(), []int{8}
 }
 
 // PVResumed: sampling goes on.
@@ -832,7 +1127,7 @@ type PVResumed struct {
 
 func (x *PVResumed) Reset() {
 	*x = PVResumed{}
-	mi := &file_log_proto_msgTypes[8]
+	mi := &file_log_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +1139,7 @@ func (x *PVResumed) String() string {
 func (*PVResumed) ProtoMessage() {}
 
 func (x *PVResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[8]
+	mi := &file_log_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +1152,7 @@ func (x *PVResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PVResumed.ProtoReflect.Descriptor instead.
 func (*PVResumed) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{8}
+	return file_log_proto_rawDescGZIP(), []int{9}
 }
 
 // PVStopped: sampling ended; registration and data are kept.
@@ -869,7 +1164,7 @@ type PVStopped struct {
 
 func (x *PVStopped) Reset() {
 	*x = PVStopped{}
-	mi := &file_log_proto_msgTypes[9]
+	mi := &file_log_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +1176,7 @@ func (x *PVStopped) String() string {
 func (*PVStopped) ProtoMessage() {}
 
 func (x *PVStopped) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[9]
+	mi := &file_log_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,20 +1189,21 @@ func (x *PVStopped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PVStopped.ProtoReflect.Descriptor instead.
 func (*PVStopped) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{9}
+	return file_log_proto_rawDescGZIP(), []int{10}
 }
 
 // PVDeleted: the registration is gone.
 type PVDeleted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Data          bool                   `protobuf:"varint,1,opt,name=data,proto3" json:"data,omitempty"` // its files were asked to be deleted too
+	Data          bool                   `protobuf:"varint,1,opt,name=data,proto3" json:"data,omitempty"`      // its files were asked to be deleted too
+	Aliases       []string               `protobuf:"bytes,2,rep,name=aliases,proto3" json:"aliases,omitempty"` // names that stood for it and went with it, by events of their own
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PVDeleted) Reset() {
 	*x = PVDeleted{}
-	mi := &file_log_proto_msgTypes[10]
+	mi := &file_log_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +1215,7 @@ func (x *PVDeleted) String() string {
 func (*PVDeleted) ProtoMessage() {}
 
 func (x *PVDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[10]
+	mi := &file_log_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +1228,7 @@ func (x *PVDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PVDeleted.ProtoReflect.Descriptor instead.
 func (*PVDeleted) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{10}
+	return file_log_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PVDeleted) GetData() bool {
@@ -940,6 +1236,13 @@ func (x *PVDeleted) GetData() bool {
 		return x.Data
 	}
 	return false
+}
+
+func (x *PVDeleted) GetAliases() []string {
+	if x != nil {
+		return x.Aliases
+	}
+	return nil
 }
 
 // PVParametersChanged: sampling method or period were changed.
@@ -953,7 +1256,7 @@ type PVParametersChanged struct {
 
 func (x *PVParametersChanged) Reset() {
 	*x = PVParametersChanged{}
-	mi := &file_log_proto_msgTypes[11]
+	mi := &file_log_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -965,7 +1268,7 @@ func (x *PVParametersChanged) String() string {
 func (*PVParametersChanged) ProtoMessage() {}
 
 func (x *PVParametersChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[11]
+	mi := &file_log_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1281,7 @@ func (x *PVParametersChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PVParametersChanged.ProtoReflect.Descriptor instead.
 func (*PVParametersChanged) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{11}
+	return file_log_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PVParametersChanged) GetSamplingMethod() string {
@@ -993,6 +1296,697 @@ func (x *PVParametersChanged) GetSamplingPeriod() float64 {
 		return x.SamplingPeriod
 	}
 	return 0
+}
+
+// PVConfigured: all settings of a PV were replaced.
+type PVConfigured struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Settings       *Settings              `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"`
+	SkipAliasCheck bool                   `protobuf:"varint,2,opt,name=skip_alias_check,json=skipAliasCheck,proto3" json:"skip_alias_check,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PVConfigured) Reset() {
+	*x = PVConfigured{}
+	mi := &file_log_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PVConfigured) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PVConfigured) ProtoMessage() {}
+
+func (x *PVConfigured) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PVConfigured.ProtoReflect.Descriptor instead.
+func (*PVConfigured) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PVConfigured) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *PVConfigured) GetSkipAliasCheck() bool {
+	if x != nil {
+		return x.SkipAliasCheck
+	}
+	return false
+}
+
+// PVDefined: everything about a PV was stated at once: an import, a new name
+// of a PV, or what was deleted by mistake. It replaces what was known.
+type PVDefined struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Settings       *Settings              `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"`
+	State          string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`  // archiving, paused or stopped
+	Type           int32                  `protobuf:"zigzag32,3,opt,name=type,proto3" json:"type,omitempty"` // EPICS.PayloadType; -1 for a PV that never connected
+	ElementCount   uint32                 `protobuf:"varint,4,opt,name=element_count,json=elementCount,proto3" json:"element_count,omitempty"`
+	Host           string                 `protobuf:"bytes,5,opt,name=host,proto3" json:"host,omitempty"`
+	Units          string                 `protobuf:"bytes,6,opt,name=units,proto3" json:"units,omitempty"`
+	Precision      int32                  `protobuf:"varint,7,opt,name=precision,proto3" json:"precision,omitempty"`
+	Limits         map[string]float64     `protobuf:"bytes,8,rep,name=limits,proto3" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	Fields         map[string]string      `protobuf:"bytes,9,rep,name=fields,proto3" json:"fields,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Created        int64                  `protobuf:"fixed64,10,opt,name=created,proto3" json:"created,omitempty"` // Unix nanoseconds
+	From           string                 `protobuf:"bytes,11,opt,name=from,proto3" json:"from,omitempty"`         // former name, for a PV that was renamed
+	AskedSampling  bool                   `protobuf:"varint,12,opt,name=asked_sampling,json=askedSampling,proto3" json:"asked_sampling,omitempty"`
+	AskedPolicy    string                 `protobuf:"bytes,13,opt,name=asked_policy,json=askedPolicy,proto3" json:"asked_policy,omitempty"`
+	SkipAliasCheck bool                   `protobuf:"varint,14,opt,name=skip_alias_check,json=skipAliasCheck,proto3" json:"skip_alias_check,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PVDefined) Reset() {
+	*x = PVDefined{}
+	mi := &file_log_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PVDefined) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PVDefined) ProtoMessage() {}
+
+func (x *PVDefined) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PVDefined.ProtoReflect.Descriptor instead.
+func (*PVDefined) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PVDefined) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *PVDefined) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *PVDefined) GetType() int32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *PVDefined) GetElementCount() uint32 {
+	if x != nil {
+		return x.ElementCount
+	}
+	return 0
+}
+
+func (x *PVDefined) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *PVDefined) GetUnits() string {
+	if x != nil {
+		return x.Units
+	}
+	return ""
+}
+
+func (x *PVDefined) GetPrecision() int32 {
+	if x != nil {
+		return x.Precision
+	}
+	return 0
+}
+
+func (x *PVDefined) GetLimits() map[string]float64 {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *PVDefined) GetFields() map[string]string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *PVDefined) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *PVDefined) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *PVDefined) GetAskedSampling() bool {
+	if x != nil {
+		return x.AskedSampling
+	}
+	return false
+}
+
+func (x *PVDefined) GetAskedPolicy() string {
+	if x != nil {
+		return x.AskedPolicy
+	}
+	return ""
+}
+
+func (x *PVDefined) GetSkipAliasCheck() bool {
+	if x != nil {
+		return x.SkipAliasCheck
+	}
+	return false
+}
+
+// AliasAdded: the name stands for another PV from now on. The event is on the
+// alias's subject, so that a name is never both.
+type AliasAdded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pv            string                 `protobuf:"bytes,1,opt,name=pv,proto3" json:"pv,omitempty"` // the PV that it stands for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AliasAdded) Reset() {
+	*x = AliasAdded{}
+	mi := &file_log_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AliasAdded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AliasAdded) ProtoMessage() {}
+
+func (x *AliasAdded) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AliasAdded.ProtoReflect.Descriptor instead.
+func (*AliasAdded) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AliasAdded) GetPv() string {
+	if x != nil {
+		return x.Pv
+	}
+	return ""
+}
+
+// AliasRemoved: the name stands for nothing any more.
+type AliasRemoved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pv            string                 `protobuf:"bytes,1,opt,name=pv,proto3" json:"pv,omitempty"` // the PV that it stood for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AliasRemoved) Reset() {
+	*x = AliasRemoved{}
+	mi := &file_log_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AliasRemoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AliasRemoved) ProtoMessage() {}
+
+func (x *AliasRemoved) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AliasRemoved.ProtoReflect.Descriptor instead.
+func (*AliasRemoved) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *AliasRemoved) GetPv() string {
+	if x != nil {
+		return x.Pv
+	}
+	return ""
+}
+
+// ChangeOpened is on $change:ID: a command on many PVs began. What of it has
+// not become events of the PVs is done at the next start. Steps too long for
+// one event go in consecutive ones; the command begins when all are stored.
+type ChangeOpened struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Command       string                 `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	Pvs           uint32                 `protobuf:"varint,2,opt,name=pvs,proto3" json:"pvs,omitempty"`     // of the whole command
+	Steps         []byte                 `protobuf:"bytes,3,opt,name=steps,proto3" json:"steps,omitempty"`  // ChangeSteps, gzip
+	Part          uint32                 `protobuf:"varint,4,opt,name=part,proto3" json:"part,omitempty"`   // 0 to parts-1
+	Parts         uint32                 `protobuf:"varint,5,opt,name=parts,proto3" json:"parts,omitempty"` // 0 means 1
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeOpened) Reset() {
+	*x = ChangeOpened{}
+	mi := &file_log_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeOpened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeOpened) ProtoMessage() {}
+
+func (x *ChangeOpened) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeOpened.ProtoReflect.Descriptor instead.
+func (*ChangeOpened) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ChangeOpened) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
+}
+
+func (x *ChangeOpened) GetPvs() uint32 {
+	if x != nil {
+		return x.Pvs
+	}
+	return 0
+}
+
+func (x *ChangeOpened) GetSteps() []byte {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *ChangeOpened) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+func (x *ChangeOpened) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+// ChangeSteps is what a command on many PVs is to do. Of what is alike for
+// many PVs there is a list of different ones, and for each PV an index of it.
+type ChangeSteps struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pvs           []string               `protobuf:"bytes,1,rep,name=pvs,proto3" json:"pvs,omitempty"`                 // real names, no aliases but in commands on aliases
+	Requests      []*PVRequested         `protobuf:"bytes,2,rep,name=requests,proto3" json:"requests,omitempty"`       // of archive: different ones
+	Settings      []*Settings            `protobuf:"bytes,3,rep,name=settings,proto3" json:"settings,omitempty"`       // of configure: different ones
+	Data          bool                   `protobuf:"varint,4,opt,name=data,proto3" json:"data,omitempty"`              // of delete
+	Request       []uint32               `protobuf:"varint,5,rep,packed,name=request,proto3" json:"request,omitempty"` // of archive, for each PV: index of requests
+	To            []uint32               `protobuf:"varint,6,rep,packed,name=to,proto3" json:"to,omitempty"`           // of configure, for each PV: index of settings
+	From          []uint32               `protobuf:"varint,7,rep,packed,name=from,proto3" json:"from,omitempty"`       // of configure, for each PV: index of the settings that it had
+	Definitions   []*PVDefined           `protobuf:"bytes,8,rep,name=definitions,proto3" json:"definitions,omitempty"` // of define: one for each PV
+	Override      bool                   `protobuf:"varint,9,opt,name=override,proto3" json:"override,omitempty"`      // of define: registered PVs are replaced
+	Targets       []string               `protobuf:"bytes,10,rep,name=targets,proto3" json:"targets,omitempty"`        // of aliases: the PV of each
+	Undoes        []uint64               `protobuf:"varint,11,rep,packed,name=undoes,proto3" json:"undoes,omitempty"`  // of undo: the event of each PV that is taken back
+	Undone        string                 `protobuf:"bytes,12,opt,name=undone,proto3" json:"undone,omitempty"`          // of undo: the change that is taken back
+	Refused       *ChangeFailures        `protobuf:"bytes,13,opt,name=refused,proto3" json:"refused,omitempty"`        // PVs that are not in pvs, as they were refused at once
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeSteps) Reset() {
+	*x = ChangeSteps{}
+	mi := &file_log_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeSteps) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeSteps) ProtoMessage() {}
+
+func (x *ChangeSteps) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeSteps.ProtoReflect.Descriptor instead.
+func (*ChangeSteps) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ChangeSteps) GetPvs() []string {
+	if x != nil {
+		return x.Pvs
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetRequests() []*PVRequested {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetSettings() []*Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetData() bool {
+	if x != nil {
+		return x.Data
+	}
+	return false
+}
+
+func (x *ChangeSteps) GetRequest() []uint32 {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetTo() []uint32 {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetFrom() []uint32 {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetDefinitions() []*PVDefined {
+	if x != nil {
+		return x.Definitions
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetOverride() bool {
+	if x != nil {
+		return x.Override
+	}
+	return false
+}
+
+func (x *ChangeSteps) GetTargets() []string {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetUndoes() []uint64 {
+	if x != nil {
+		return x.Undoes
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetUndone() string {
+	if x != nil {
+		return x.Undone
+	}
+	return ""
+}
+
+func (x *ChangeSteps) GetRefused() *ChangeFailures {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+// ChangeClosed is on $change:ID: the command is through, or was given up
+// before it began.
+type ChangeClosed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changed       uint32                 `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"` // PVs that have an event of it
+	Failed        uint32                 `protobuf:"varint,2,opt,name=failed,proto3" json:"failed,omitempty"`
+	Failures      []byte                 `protobuf:"bytes,3,opt,name=failures,proto3" json:"failures,omitempty"` // ChangeFailures, gzip
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeClosed) Reset() {
+	*x = ChangeClosed{}
+	mi := &file_log_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeClosed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeClosed) ProtoMessage() {}
+
+func (x *ChangeClosed) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeClosed.ProtoReflect.Descriptor instead.
+func (*ChangeClosed) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ChangeClosed) GetChanged() uint32 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *ChangeClosed) GetFailed() uint32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *ChangeClosed) GetFailures() []byte {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+// ChangeFailures is why PVs of a command on many were left as they are.
+type ChangeFailures struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pvs           []string               `protobuf:"bytes,1,rep,name=pvs,proto3" json:"pvs,omitempty"`
+	Messages      []string               `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`       // different ones, with "{pv}" for the PV's name
+	Codes         []string               `protobuf:"bytes,3,rep,name=codes,proto3" json:"codes,omitempty"`             // one for each message; "already" for what was so before
+	Message       []uint32               `protobuf:"varint,4,rep,packed,name=message,proto3" json:"message,omitempty"` // for each PV: index of messages
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeFailures) Reset() {
+	*x = ChangeFailures{}
+	mi := &file_log_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeFailures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeFailures) ProtoMessage() {}
+
+func (x *ChangeFailures) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeFailures.ProtoReflect.Descriptor instead.
+func (*ChangeFailures) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ChangeFailures) GetPvs() []string {
+	if x != nil {
+		return x.Pvs
+	}
+	return nil
+}
+
+func (x *ChangeFailures) GetMessages() []string {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *ChangeFailures) GetCodes() []string {
+	if x != nil {
+		return x.Codes
+	}
+	return nil
+}
+
+func (x *ChangeFailures) GetMessage() []uint32 {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+// FlagSet is on $flag:NAME: a named flag of the Appliance's ETL was set.
+type FlagSet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Value         bool                   `protobuf:"varint,1,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlagSet) Reset() {
+	*x = FlagSet{}
+	mi := &file_log_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlagSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlagSet) ProtoMessage() {}
+
+func (x *FlagSet) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlagSet.ProtoReflect.Descriptor instead.
+func (*FlagSet) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *FlagSet) GetValue() bool {
+	if x != nil {
+		return x.Value
+	}
+	return false
 }
 
 var File_log_proto protoreflect.FileDescriptor
@@ -1034,7 +2028,7 @@ const file_log_proto_rawDesc = "" +
 	"\blog_time\x18\a \x01(\x10R\alogTime\x12%\n" +
 	"\x06sample\x18\b \x01(\v2\r.pvlog.SampleR\x06sample\x12\x10\n" +
 	"\x03raw\x18\t \x01(\fR\x03raw\x12\x1a\n" +
-	"\bchecksum\x18\x0f \x01(\aR\bchecksum\"\x9c\x04\n" +
+	"\bchecksum\x18\x0f \x01(\aR\bchecksum\"\xb0\a\n" +
 	"\rRegistryEvent\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x0e\n" +
 	"\x02pv\x18\x02 \x01(\tR\x02pv\x12\x12\n" +
@@ -1042,21 +2036,53 @@ const file_log_proto_rawDesc = "" +
 	"\x05actor\x18\x04 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06source\x18\x06 \x01(\tR\x06source\x12\x1b\n" +
-	"\tchange_id\x18\a \x01(\tR\bchangeId\x122\n" +
+	"\tchange_id\x18\a \x01(\tR\bchangeId\x12\x16\n" +
+	"\x06undoes\x18\b \x01(\x04R\x06undoes\x122\n" +
 	"\trequested\x18\x14 \x01(\v2\x12.pvlog.PVRequestedH\x00R\trequested\x12,\n" +
 	"\astarted\x18\x15 \x01(\v2\x10.pvlog.PVStartedH\x00R\astarted\x12)\n" +
 	"\x06paused\x18\x16 \x01(\v2\x0f.pvlog.PVPausedH\x00R\x06paused\x12,\n" +
 	"\aresumed\x18\x17 \x01(\v2\x10.pvlog.PVResumedH\x00R\aresumed\x12,\n" +
 	"\astopped\x18\x18 \x01(\v2\x10.pvlog.PVStoppedH\x00R\astopped\x12,\n" +
 	"\adeleted\x18\x19 \x01(\v2\x10.pvlog.PVDeletedH\x00R\adeleted\x12K\n" +
-	"\x12parameters_changed\x18\x1a \x01(\v2\x1a.pvlog.PVParametersChangedH\x00R\x11parametersChangedB\x06\n" +
-	"\x04what\"\xb6\x01\n" +
+	"\x12parameters_changed\x18\x1a \x01(\v2\x1a.pvlog.PVParametersChangedH\x00R\x11parametersChanged\x125\n" +
+	"\n" +
+	"configured\x18\x1b \x01(\v2\x13.pvlog.PVConfiguredH\x00R\n" +
+	"configured\x12,\n" +
+	"\adefined\x18\x1c \x01(\v2\x10.pvlog.PVDefinedH\x00R\adefined\x124\n" +
+	"\valias_added\x18\x1d \x01(\v2\x11.pvlog.AliasAddedH\x00R\n" +
+	"aliasAdded\x12:\n" +
+	"\ralias_removed\x18\x1e \x01(\v2\x13.pvlog.AliasRemovedH\x00R\faliasRemoved\x12:\n" +
+	"\rchange_opened\x18( \x01(\v2\x13.pvlog.ChangeOpenedH\x00R\fchangeOpened\x12:\n" +
+	"\rchange_closed\x18) \x01(\v2\x13.pvlog.ChangeClosedH\x00R\fchangeClosed\x12+\n" +
+	"\bflag_set\x18* \x01(\v2\x0e.pvlog.FlagSetH\x00R\aflagSetB\x06\n" +
+	"\x04what\"\xc9\x03\n" +
 	"\vPVRequested\x12'\n" +
 	"\x0fsampling_method\x18\x01 \x01(\tR\x0esamplingMethod\x12'\n" +
 	"\x0fsampling_period\x18\x02 \x01(\x01R\x0esamplingPeriod\x12\x16\n" +
 	"\x06policy\x18\x03 \x01(\tR\x06policy\x12%\n" +
 	"\x0econtrolling_pv\x18\x04 \x01(\tR\rcontrollingPv\x12\x16\n" +
-	"\x06stores\x18\x05 \x03(\tR\x06stores\"\xee\x02\n" +
+	"\x06stores\x18\x05 \x03(\tR\x06stores\x12%\n" +
+	"\x0earchive_fields\x18\x06 \x03(\tR\rarchiveFields\x12\x1a\n" +
+	"\bdeadband\x18\a \x01(\x01R\bdeadband\x12\x1d\n" +
+	"\n" +
+	"drift_past\x18\b \x01(\rR\tdriftPast\x12!\n" +
+	"\fdrift_future\x18\t \x01(\rR\vdriftFuture\x12\x18\n" +
+	"\aexpires\x18\n" +
+	" \x01(\x10R\aexpires\x12%\n" +
+	"\x0easked_sampling\x18\v \x01(\bR\raskedSampling\x12!\n" +
+	"\fasked_policy\x18\f \x01(\tR\vaskedPolicy\x12(\n" +
+	"\x10skip_alias_check\x18\r \x01(\bR\x0eskipAliasCheck\"\xb8\x02\n" +
+	"\bSettings\x12'\n" +
+	"\x0fsampling_method\x18\x01 \x01(\tR\x0esamplingMethod\x12'\n" +
+	"\x0fsampling_period\x18\x02 \x01(\x01R\x0esamplingPeriod\x12\x16\n" +
+	"\x06policy\x18\x03 \x01(\tR\x06policy\x12%\n" +
+	"\x0econtrolling_pv\x18\x04 \x01(\tR\rcontrollingPv\x12\x16\n" +
+	"\x06stores\x18\x05 \x03(\tR\x06stores\x12%\n" +
+	"\x0earchive_fields\x18\x06 \x03(\tR\rarchiveFields\x12\x1a\n" +
+	"\bdeadband\x18\a \x01(\x01R\bdeadband\x12\x1d\n" +
+	"\n" +
+	"drift_past\x18\b \x01(\rR\tdriftPast\x12!\n" +
+	"\fdrift_future\x18\t \x01(\rR\vdriftFuture\"\xee\x02\n" +
 	"\tPVStarted\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12#\n" +
 	"\relement_count\x18\x02 \x01(\rR\felementCount\x12\x12\n" +
@@ -1074,12 +2100,75 @@ const file_log_proto_rawDesc = "" +
 	"\n" +
 	"\bPVPaused\"\v\n" +
 	"\tPVResumed\"\v\n" +
-	"\tPVStopped\"\x1f\n" +
+	"\tPVStopped\"9\n" +
 	"\tPVDeleted\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\bR\x04data\"g\n" +
+	"\x04data\x18\x01 \x01(\bR\x04data\x12\x18\n" +
+	"\aaliases\x18\x02 \x03(\tR\aaliases\"g\n" +
 	"\x13PVParametersChanged\x12'\n" +
 	"\x0fsampling_method\x18\x01 \x01(\tR\x0esamplingMethod\x12'\n" +
-	"\x0fsampling_period\x18\x02 \x01(\x01R\x0esamplingPeriodB\x14Z\x12pvlog/schema/logpbb\x06proto3"
+	"\x0fsampling_period\x18\x02 \x01(\x01R\x0esamplingPeriod\"e\n" +
+	"\fPVConfigured\x12+\n" +
+	"\bsettings\x18\x01 \x01(\v2\x0f.pvlog.SettingsR\bsettings\x12(\n" +
+	"\x10skip_alias_check\x18\x02 \x01(\bR\x0eskipAliasCheck\"\xd3\x04\n" +
+	"\tPVDefined\x12+\n" +
+	"\bsettings\x18\x01 \x01(\v2\x0f.pvlog.SettingsR\bsettings\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\x11R\x04type\x12#\n" +
+	"\relement_count\x18\x04 \x01(\rR\felementCount\x12\x12\n" +
+	"\x04host\x18\x05 \x01(\tR\x04host\x12\x14\n" +
+	"\x05units\x18\x06 \x01(\tR\x05units\x12\x1c\n" +
+	"\tprecision\x18\a \x01(\x05R\tprecision\x124\n" +
+	"\x06limits\x18\b \x03(\v2\x1c.pvlog.PVDefined.LimitsEntryR\x06limits\x124\n" +
+	"\x06fields\x18\t \x03(\v2\x1c.pvlog.PVDefined.FieldsEntryR\x06fields\x12\x18\n" +
+	"\acreated\x18\n" +
+	" \x01(\x10R\acreated\x12\x12\n" +
+	"\x04from\x18\v \x01(\tR\x04from\x12%\n" +
+	"\x0easked_sampling\x18\f \x01(\bR\raskedSampling\x12!\n" +
+	"\fasked_policy\x18\r \x01(\tR\vaskedPolicy\x12(\n" +
+	"\x10skip_alias_check\x18\x0e \x01(\bR\x0eskipAliasCheck\x1a9\n" +
+	"\vLimitsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\x1a9\n" +
+	"\vFieldsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x1c\n" +
+	"\n" +
+	"AliasAdded\x12\x0e\n" +
+	"\x02pv\x18\x01 \x01(\tR\x02pv\"\x1e\n" +
+	"\fAliasRemoved\x12\x0e\n" +
+	"\x02pv\x18\x01 \x01(\tR\x02pv\"z\n" +
+	"\fChangeOpened\x12\x18\n" +
+	"\acommand\x18\x01 \x01(\tR\acommand\x12\x10\n" +
+	"\x03pvs\x18\x02 \x01(\rR\x03pvs\x12\x14\n" +
+	"\x05steps\x18\x03 \x01(\fR\x05steps\x12\x12\n" +
+	"\x04part\x18\x04 \x01(\rR\x04part\x12\x14\n" +
+	"\x05parts\x18\x05 \x01(\rR\x05parts\"\x99\x03\n" +
+	"\vChangeSteps\x12\x10\n" +
+	"\x03pvs\x18\x01 \x03(\tR\x03pvs\x12.\n" +
+	"\brequests\x18\x02 \x03(\v2\x12.pvlog.PVRequestedR\brequests\x12+\n" +
+	"\bsettings\x18\x03 \x03(\v2\x0f.pvlog.SettingsR\bsettings\x12\x12\n" +
+	"\x04data\x18\x04 \x01(\bR\x04data\x12\x18\n" +
+	"\arequest\x18\x05 \x03(\rR\arequest\x12\x0e\n" +
+	"\x02to\x18\x06 \x03(\rR\x02to\x12\x12\n" +
+	"\x04from\x18\a \x03(\rR\x04from\x122\n" +
+	"\vdefinitions\x18\b \x03(\v2\x10.pvlog.PVDefinedR\vdefinitions\x12\x1a\n" +
+	"\boverride\x18\t \x01(\bR\boverride\x12\x18\n" +
+	"\atargets\x18\n" +
+	" \x03(\tR\atargets\x12\x16\n" +
+	"\x06undoes\x18\v \x03(\x04R\x06undoes\x12\x16\n" +
+	"\x06undone\x18\f \x01(\tR\x06undone\x12/\n" +
+	"\arefused\x18\r \x01(\v2\x15.pvlog.ChangeFailuresR\arefused\"\\\n" +
+	"\fChangeClosed\x12\x18\n" +
+	"\achanged\x18\x01 \x01(\rR\achanged\x12\x16\n" +
+	"\x06failed\x18\x02 \x01(\rR\x06failed\x12\x1a\n" +
+	"\bfailures\x18\x03 \x01(\fR\bfailures\"n\n" +
+	"\x0eChangeFailures\x12\x10\n" +
+	"\x03pvs\x18\x01 \x03(\tR\x03pvs\x12\x1a\n" +
+	"\bmessages\x18\x02 \x03(\tR\bmessages\x12\x14\n" +
+	"\x05codes\x18\x03 \x03(\tR\x05codes\x12\x18\n" +
+	"\amessage\x18\x04 \x03(\rR\amessage\"\x1f\n" +
+	"\aFlagSet\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\bR\x05valueB\x14Z\x12pvlog/schema/logpbb\x06proto3"
 
 var (
 	file_log_proto_rawDescOnce sync.Once
@@ -1093,7 +2182,7 @@ func file_log_proto_rawDescGZIP() []byte {
 	return file_log_proto_rawDescData
 }
 
-var file_log_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_log_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_log_proto_goTypes = []any{
 	(*SampleMessage)(nil),       // 0: pvlog.SampleMessage
 	(*Sample)(nil),              // 1: pvlog.Sample
@@ -1101,33 +2190,60 @@ var file_log_proto_goTypes = []any{
 	(*Drop)(nil),                // 3: pvlog.Drop
 	(*RegistryEvent)(nil),       // 4: pvlog.RegistryEvent
 	(*PVRequested)(nil),         // 5: pvlog.PVRequested
-	(*PVStarted)(nil),           // 6: pvlog.PVStarted
-	(*PVPaused)(nil),            // 7: pvlog.PVPaused
-	(*PVResumed)(nil),           // 8: pvlog.PVResumed
-	(*PVStopped)(nil),           // 9: pvlog.PVStopped
-	(*PVDeleted)(nil),           // 10: pvlog.PVDeleted
-	(*PVParametersChanged)(nil), // 11: pvlog.PVParametersChanged
-	nil,                         // 12: pvlog.PVStarted.LimitsEntry
-	nil,                         // 13: pvlog.PVStarted.FieldsEntry
+	(*Settings)(nil),            // 6: pvlog.Settings
+	(*PVStarted)(nil),           // 7: pvlog.PVStarted
+	(*PVPaused)(nil),            // 8: pvlog.PVPaused
+	(*PVResumed)(nil),           // 9: pvlog.PVResumed
+	(*PVStopped)(nil),           // 10: pvlog.PVStopped
+	(*PVDeleted)(nil),           // 11: pvlog.PVDeleted
+	(*PVParametersChanged)(nil), // 12: pvlog.PVParametersChanged
+	(*PVConfigured)(nil),        // 13: pvlog.PVConfigured
+	(*PVDefined)(nil),           // 14: pvlog.PVDefined
+	(*AliasAdded)(nil),          // 15: pvlog.AliasAdded
+	(*AliasRemoved)(nil),        // 16: pvlog.AliasRemoved
+	(*ChangeOpened)(nil),        // 17: pvlog.ChangeOpened
+	(*ChangeSteps)(nil),         // 18: pvlog.ChangeSteps
+	(*ChangeClosed)(nil),        // 19: pvlog.ChangeClosed
+	(*ChangeFailures)(nil),      // 20: pvlog.ChangeFailures
+	(*FlagSet)(nil),             // 21: pvlog.FlagSet
+	nil,                         // 22: pvlog.PVStarted.LimitsEntry
+	nil,                         // 23: pvlog.PVStarted.FieldsEntry
+	nil,                         // 24: pvlog.PVDefined.LimitsEntry
+	nil,                         // 25: pvlog.PVDefined.FieldsEntry
 }
 var file_log_proto_depIdxs = []int32{
 	1,  // 0: pvlog.SampleMessage.samples:type_name -> pvlog.Sample
 	2,  // 1: pvlog.SampleMessage.part:type_name -> pvlog.Part
 	1,  // 2: pvlog.Drop.sample:type_name -> pvlog.Sample
 	5,  // 3: pvlog.RegistryEvent.requested:type_name -> pvlog.PVRequested
-	6,  // 4: pvlog.RegistryEvent.started:type_name -> pvlog.PVStarted
-	7,  // 5: pvlog.RegistryEvent.paused:type_name -> pvlog.PVPaused
-	8,  // 6: pvlog.RegistryEvent.resumed:type_name -> pvlog.PVResumed
-	9,  // 7: pvlog.RegistryEvent.stopped:type_name -> pvlog.PVStopped
-	10, // 8: pvlog.RegistryEvent.deleted:type_name -> pvlog.PVDeleted
-	11, // 9: pvlog.RegistryEvent.parameters_changed:type_name -> pvlog.PVParametersChanged
-	12, // 10: pvlog.PVStarted.limits:type_name -> pvlog.PVStarted.LimitsEntry
-	13, // 11: pvlog.PVStarted.fields:type_name -> pvlog.PVStarted.FieldsEntry
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	7,  // 4: pvlog.RegistryEvent.started:type_name -> pvlog.PVStarted
+	8,  // 5: pvlog.RegistryEvent.paused:type_name -> pvlog.PVPaused
+	9,  // 6: pvlog.RegistryEvent.resumed:type_name -> pvlog.PVResumed
+	10, // 7: pvlog.RegistryEvent.stopped:type_name -> pvlog.PVStopped
+	11, // 8: pvlog.RegistryEvent.deleted:type_name -> pvlog.PVDeleted
+	12, // 9: pvlog.RegistryEvent.parameters_changed:type_name -> pvlog.PVParametersChanged
+	13, // 10: pvlog.RegistryEvent.configured:type_name -> pvlog.PVConfigured
+	14, // 11: pvlog.RegistryEvent.defined:type_name -> pvlog.PVDefined
+	15, // 12: pvlog.RegistryEvent.alias_added:type_name -> pvlog.AliasAdded
+	16, // 13: pvlog.RegistryEvent.alias_removed:type_name -> pvlog.AliasRemoved
+	17, // 14: pvlog.RegistryEvent.change_opened:type_name -> pvlog.ChangeOpened
+	19, // 15: pvlog.RegistryEvent.change_closed:type_name -> pvlog.ChangeClosed
+	21, // 16: pvlog.RegistryEvent.flag_set:type_name -> pvlog.FlagSet
+	22, // 17: pvlog.PVStarted.limits:type_name -> pvlog.PVStarted.LimitsEntry
+	23, // 18: pvlog.PVStarted.fields:type_name -> pvlog.PVStarted.FieldsEntry
+	6,  // 19: pvlog.PVConfigured.settings:type_name -> pvlog.Settings
+	6,  // 20: pvlog.PVDefined.settings:type_name -> pvlog.Settings
+	24, // 21: pvlog.PVDefined.limits:type_name -> pvlog.PVDefined.LimitsEntry
+	25, // 22: pvlog.PVDefined.fields:type_name -> pvlog.PVDefined.FieldsEntry
+	5,  // 23: pvlog.ChangeSteps.requests:type_name -> pvlog.PVRequested
+	6,  // 24: pvlog.ChangeSteps.settings:type_name -> pvlog.Settings
+	14, // 25: pvlog.ChangeSteps.definitions:type_name -> pvlog.PVDefined
+	20, // 26: pvlog.ChangeSteps.refused:type_name -> pvlog.ChangeFailures
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_log_proto_init() }
@@ -1143,6 +2259,13 @@ func file_log_proto_init() {
 		(*RegistryEvent_Stopped)(nil),
 		(*RegistryEvent_Deleted)(nil),
 		(*RegistryEvent_ParametersChanged)(nil),
+		(*RegistryEvent_Configured)(nil),
+		(*RegistryEvent_Defined)(nil),
+		(*RegistryEvent_AliasAdded)(nil),
+		(*RegistryEvent_AliasRemoved)(nil),
+		(*RegistryEvent_ChangeOpened)(nil),
+		(*RegistryEvent_ChangeClosed)(nil),
+		(*RegistryEvent_FlagSet)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1150,7 +2273,7 @@ func file_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_log_proto_rawDesc), len(file_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
