@@ -55,7 +55,7 @@ func TestAliasesStandForTheirPV(t *testing.T) {
 func TestNamesAreLookedUpInOrder(t *testing.T) {
 	r := start(t, t.TempDir(), newMemLog())
 	r.archive("A", "A.HIHI", "A.LOLO", "B")
-	ok(t, r.Configure(ctx, operator, Edit{"A", func(s *schema.Settings) error { s.ArchiveFields = []string{"HIHI", "HIGH", "HIHI"}; return nil }}))
+	ok(t, r.Configure(ctx, operator, Edit{PV: "A", Change: func(s *schema.Settings) error { s.ArchiveFields = []string{"HIHI", "HIGH", "HIHI"}; return nil }}))
 	ok(t, r.AddAlias(ctx, operator, Alias{"N", "A"}, Alias{"M.DESC", "B"}))
 	for name, want := range map[schema.PVName]Found{
 		"A": {}, "A.HIHI": {Field: "HIHI"}, "A.HIGH": {Field: "HIGH"}, "A.LOLO": {}, "N": {Alias: true},
@@ -80,7 +80,7 @@ func TestSettingsAreChangedAndChecked(t *testing.T) {
 	r := start(t, t.TempDir(), newMemLog())
 	r.archive("S:1")
 	set := func(change func(s *schema.Settings)) Edit {
-		return Edit{"S:1", func(s *schema.Settings) error { change(s); return nil }}
+		return Edit{PV: "S:1", Change: func(s *schema.Settings) error { change(s); return nil }}
 	}
 	ok(t, r.Configure(ctx, operator, set(func(s *schema.Settings) {
 		s.SamplingMethod, s.Deadband, s.DriftPast, s.ControllingPV = schema.ScanGet, 0.5, time.Hour, "ca://C.VAL"
@@ -94,6 +94,28 @@ func TestSettingsAreChangedAndChecked(t *testing.T) {
 	if info, _ = r.Get("S:1"); info.Sequence != before {
 		t.Error("an edit that changes nothing made an event")
 	}
+	skip := true
+	for range 2 {
+		ok(t, r.Configure(ctx, operator, Edit{PV: "S:1", SkipAliasCheck: &skip}))
+	}
+	if info, _ = r.Get("S:1"); !info.SkipAliasCheck || info.Deadband != 0.5 || info.Sequence != before+1 {
+		t.Errorf("after skipping the alias check twice: %+v", info)
+	}
+	ok(t, r.Configure(ctx, operator, set(func(s *schema.Settings) { s.Deadband = 0.25 })))
+	if info, _ = r.Get("S:1"); !info.SkipAliasCheck {
+		t.Error("a change of settings ended the skipping of the alias check")
+	}
+	stale := set(func(s *schema.Settings) { s.Deadband = 9 })
+	stale.Expect = info.Sequence - 1
+	if err := r.Configure(ctx, operator, stale)[0].Err; !errors.Is(err, ErrChanged) || schema.CodeOf(err) != schema.Conflict {
+		t.Errorf("an edit of what has changed since: %v", err)
+	}
+	stale.Expect = info.Sequence
+	ok(t, r.Configure(ctx, operator, stale))
+	if info, _ = r.Get("S:1"); info.Deadband != 9 {
+		t.Errorf("after an edit of what is as expected: %+v", info)
+	}
+	ok(t, r.Configure(ctx, operator, set(func(s *schema.Settings) { s.Deadband = 0.25 })))
 	for words, change := range map[string]func(s *schema.Settings){
 		"deadband":     func(s *schema.Settings) { s.Deadband = -1 },
 		"drift window": func(s *schema.Settings) { s.DriftFuture = time.Millisecond },

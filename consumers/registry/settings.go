@@ -90,19 +90,35 @@ func decideConfigure(v view, e Edit) (*logpb.RegistryEvent, error) {
 	if !v.registered() {
 		return nil, schema.Errorf(schema.NotFound, "Unable to change the archival parameters for %s: it is not being archived", v.pv)
 	}
+	if e.Expect != 0 && e.Expect != v.info.Sequence {
+		return nil, raced(v, e.Expect)
+	}
 	set := v.info.Settings
 	set.Stores, set.ArchiveFields = slices.Clone(set.Stores), slices.Clone(set.ArchiveFields)
-	if err := e.Change(&set); err != nil {
-		return nil, err
+	if e.Change != nil {
+		if err := e.Change(&set); err != nil {
+			return nil, err
+		}
+	}
+	skip := v.info.SkipAliasCheck
+	if e.SkipAliasCheck != nil {
+		skip = *e.SkipAliasCheck
 	}
 	set, err := checkSettings(v.pv, set)
 	if err != nil {
 		return nil, err
 	}
-	if set.Equal(v.info.Settings) {
+	if set.Equal(v.info.Settings) && skip == v.info.SkipAliasCheck {
 		return nil, nil
 	}
 	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Configured{Configured: &logpb.PVConfigured{
-		Settings: set.Message(), SkipAliasCheck: v.info.SkipAliasCheck,
+		Settings: set.Message(), SkipAliasCheck: skip,
 	}}}, nil
+}
+
+// raced tells who was too late what became of the PV.
+func raced(v view, expect uint64) error {
+	err := schema.Errorf(schema.Conflict, "PV %s was changed by somebody else: it is at event %d, and %d was expected", v.pv, v.info.Sequence, expect)
+	err.Err = ErrChanged
+	return err
 }

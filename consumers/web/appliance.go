@@ -101,11 +101,11 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
 		fmt.Fprintf(&b, "%s\n\n", s.version())
 	}
-	for _, name := range s.names {
-		rt := s.routes[name]
+	for _, rt := range s.table {
+		name := strings.TrimPrefix(rt.method+" "+rt.path, " ")
 		switch {
-		case page && rt.query == "":
-			fmt.Fprintf(&b, "<tr><td><a href=%q>%s</a><td><td>%s\n", name, name, html.EscapeString(rt.summary))
+		case page && rt.query == "" && rt.allows(http.MethodHead) == nil && !strings.Contains(rt.path, "{"):
+			fmt.Fprintf(&b, "<tr><td><a href=%q>%s</a><td><td>%s\n", rt.path, name, html.EscapeString(rt.summary))
 		case page:
 			fmt.Fprintf(&b, "<tr><td>%s<td>%s<td>%s\n", name, html.EscapeString(rt.query), html.EscapeString(rt.summary))
 		default:

@@ -12,9 +12,10 @@ import (
 	"pvlog/schema"
 )
 
-// route is one path of the API.
+// route is one path of the API, or one method of it.
 type route struct {
-	path    string
+	path    string // exact, or a pattern of /api/v1: see paths.go
+	method  string // the only one it takes (GET with HEAD); "": GET, and what post says
 	query   string // its parameters, for the index
 	summary string
 	post    bool // POST is allowed beside GET and HEAD
@@ -22,9 +23,10 @@ type route struct {
 	handle  func(w http.ResponseWriter, r *http.Request) error
 }
 
-func (s *Server) table() []*route {
-	return append(append(s.mgmtRoutes(), s.retrievalRoutes()...),
-		&route{path: "/api/v1/drops", query: "pv=GLOB&reason=WORD&limit=1000", summary: "samples that no partition could hold, with the reason", handle: s.getDrops},
+func (s *Server) allRoutes() []*route {
+	return append(slices.Concat(s.mgmtRoutes(), s.readRoutes(), s.retrievalRoutes()),
+		&route{path: "/api/v1/drops", method: http.MethodGet, query: "pv=GLOB&reason=WORD&limit=1000", summary: "samples that no partition could hold, with the reason", handle: s.getDrops},
+		&route{path: "/api/v1/pvs/{pv}/why", method: http.MethodGet, summary: "why samples of a PV reach their file, or at which link they do not", handle: s.getWhy},
 		&route{path: "/healthz", summary: "200 while all is well, 503 with what is not", handle: s.healthz},
 		&route{path: "/metrics", summary: "Prometheus metrics", handle: s.showMetrics},
 		&route{path: "/", summary: "this list", handle: s.index},
@@ -40,13 +42,6 @@ func (s *Server) mgmtRoutes() []*route {
 		{path: "/mgmt/bpl/stopArchivingPV", query: list, post: true, changes: true, summary: "end sampling, keep registration and data (pvlog only)", handle: s.stopPV},
 		{path: "/mgmt/bpl/deletePV", query: list + "&deleteData=true|false", post: true, changes: true, summary: "forget a paused PV, with its data if asked", handle: s.deletePV},
 		{path: "/mgmt/bpl/abortArchivingPV", query: "pv=A", post: true, changes: true, summary: "forget a PV that never connected", handle: s.abortPV},
-		{path: "/mgmt/bpl/getPVStatus", query: list, post: true, summary: "what pvlog does with PVs", handle: s.getPVStatus},
-		{path: "/mgmt/bpl/getAllPVs", query: "pv=GLOB or regex=RE&limit=500", summary: "names of PVs", handle: s.getAllPVs},
-		{path: "/mgmt/bpl/getPVTypeInfo", query: "pv=A", summary: "all that is known of a PV", handle: s.getPVTypeInfo},
-		{path: "/mgmt/bpl/getVersions", summary: "version of each component", handle: s.getVersions},
-		{path: "/mgmt/bpl/getApplianceInfo", summary: "where the parts of the API are", handle: s.getApplianceInfo},
-		{path: "/mgmt/bpl/getAppliancesInCluster", summary: "the same as a list of one", handle: s.getAppliances},
-		{path: "/mgmt/bpl/ping", summary: "pong", handle: ping},
 	}
 }
 
@@ -54,8 +49,15 @@ func (s *Server) retrievalRoutes() []*route {
 	routes := []*route{
 		{path: "/retrieval/bpl/getMatchingPVs", query: "pv=GLOB or regex=RE&limit=500", summary: "names of PVs", handle: s.getMatchingPVs},
 		{path: "/retrieval/bpl/searchForPVsRegex", query: "regex=RE", summary: "names of PVs, one a line", handle: s.searchForPVs},
-		{path: "/retrieval/bpl/getMetadata", query: "pv=A", summary: "all that is known of a PV, fields included", handle: s.getMetadata},
+		{path: "/retrieval/bpl/getMetadata", query: "pv=A", summary: "all that is known of a PV, fields included", handle: s.forPV(s.getMetadata)},
 		{path: "/retrieval/bpl/areWeArchivingPV", query: "pv=A", summary: "whether a PV is registered here", handle: s.areWeArchiving},
+		{path: "/retrieval/bpl/filterArchivedPVs", method: http.MethodPost, query: listedPVs, summary: "which names of a list are archived", handle: s.sieve(true)},
+		{path: "/retrieval/bpl/getPVDetails", query: onePVQuery, summary: "requests for a PV's samples", handle: s.forPV(s.retrievalPVDetails)},
+		{path: "/retrieval/bpl/getApplianceMetrics", summary: "requests for samples", handle: withValues(s.retrievalMetrics)},
+		{path: "/retrieval/bpl/getApplianceMetricsForAppliance", query: identityHere, summary: "the same", handle: withValues(s.retrievalMetrics)},
+		{path: "/retrieval/bpl/getInstanceMetricsForAppliance", query: identityHere, summary: "the same", handle: withValues(s.retrievalMetrics)},
+		{path: "/retrieval/bpl/getProcessMetrics", summary: "a day of load and memory", handle: s.processMetrics("RETRIEVAL")},
+		{path: "/retrieval/bpl/getClientConfig", query: "configFile=NAME", summary: "404: no files of clients are kept", handle: withValues(s.clientConfig)},
 		{path: "/retrieval/bpl/getVersion", summary: "version of pvlog", handle: s.getVersion},
 		{path: "/retrieval/bpl/ping", summary: "pong", handle: ping},
 		{path: "/retrieval/ping", summary: "pong", handle: ping},
@@ -73,9 +75,9 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	w := &answer{ResponseWriter: rw, control: http.NewResponseController(rw), stall: s.options.Stall}
-	rt, known := s.routes[r.URL.Path]
+	rt, err := s.routeOf(r)
 	label := "other"
-	if known {
+	if rt != nil {
 		label = rt.path
 	}
 	defer func() { s.account(w, r, label, began) }()
@@ -88,11 +90,10 @@ func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if !known {
-		s.writeError(w, r, s.unknownPath(r.URL.Path))
-		return
+	if err == nil {
+		err = s.handle(rt, w, r)
 	}
-	if err := s.handle(rt, w, r); err != nil {
+	if err != nil {
 		s.writeError(w, r, err)
 	}
 }
@@ -112,18 +113,30 @@ func (s *Server) handle(rt *route, w http.ResponseWriter, r *http.Request) error
 
 // allows gives the error of a method that the route does not take.
 func (rt *route) allows(method string) error {
-	methods := []string{http.MethodGet}
-	if !rt.changes {
-		methods = append(methods, http.MethodHead)
-	}
-	if rt.post {
-		methods = append(methods, http.MethodPost)
-	}
-	if slices.Contains(methods, method) {
+	if slices.Contains(rt.methods(), method) {
 		return nil
 	}
+	return notAllowed(rt.path, method, rt.methods())
+}
+
+// methods are those that the route takes.
+func (rt *route) methods() []string {
+	switch {
+	case rt.method != "" && (rt.method != http.MethodGet || rt.changes):
+		return []string{rt.method}
+	case rt.changes && rt.post:
+		return []string{http.MethodGet, http.MethodPost}
+	case rt.changes:
+		return []string{http.MethodGet}
+	case rt.post:
+		return []string{http.MethodGet, http.MethodHead, http.MethodPost}
+	}
+	return []string{http.MethodGet, http.MethodHead}
+}
+
+func notAllowed(path, method string, methods []string) error {
 	allow := strings.Join(methods, ", ")
-	ref := refuse(schema.Invalid, "use one of "+allow, "%s does not take %s", rt.path, method).as(http.StatusMethodNotAllowed)
+	ref := refuse(schema.Invalid, "use one of "+allow, "%s does not take %s", path, method).as(http.StatusMethodNotAllowed)
 	ref.headers = map[string]string{"Allow": allow}
 	return ref
 }

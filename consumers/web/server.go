@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +40,8 @@ type Options struct {
 	DeleteData func(ctx context.Context, pv schema.PVName) error
 	Drops      Drops               // the drop log; default: empty
 	Health     func() Health       // default: healthy
+	Why        Why                 // walks a PV's way; default: refused
+	Parts                          // what reports show of the other parts
 	Gatherer   prometheus.Gatherer // what /metrics shows; default: nothing
 
 	Token      string   // lets a client change something from afar; "": nobody
@@ -62,26 +65,39 @@ type Options struct {
 // Server answers HTTP requests. It is safe for concurrent use.
 type Server struct {
 	// set by New, read-only
-	options Options
-	logger  *slog.Logger
-	metrics *metrics
-	guard   *guard
-	turns   *turns
-	routes  map[string]*route
-	names   []string // of routes, in the order they are shown
-	probe   http.Handler
+	options  Options
+	logger   *slog.Logger
+	metrics  *metrics
+	guard    *guard
+	turns    *turns
+	names    []string          // paths in the order they are shown
+	table    []*route          // in that order
+	routes   map[string]*route // of exact paths that have one route
+	patterns []*route          // the others: several methods, or a name in the path
+	probe    http.Handler
+	started  time.Time // when it was made
+
+	visits  visits
+	process process
 }
 
 // New prepares a server; it does no I/O.
 func New(o Options) *Server {
 	o = withDefaults(o)
-	s := &Server{options: o, logger: o.Logger, metrics: newMetrics(o.Registerer),
+	s := &Server{options: o, logger: o.Logger, metrics: newMetrics(o.Registerer), started: time.Now(),
 		guard: newGuard(o.Token, o.OpenWrites, o.Hosts), routes: make(map[string]*route)}
 	s.turns = newTurns(o.MaxRetrievals, o.MaxWaiting, o.MaxWait, s.metrics)
 	s.probe = promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{})
-	for _, rt := range s.table() {
-		s.routes[rt.path] = rt
-		s.names = append(s.names, rt.path)
+	s.table = s.allRoutes()
+	for _, rt := range s.table {
+		if !slices.Contains(s.names, rt.path) {
+			s.names = append(s.names, rt.path)
+		}
+		if rt.method != "" {
+			s.patterns = append(s.patterns, rt)
+		} else {
+			s.routes[rt.path] = rt
+		}
 	}
 	return s
 }
@@ -96,6 +112,7 @@ func withDefaults(o Options) Options {
 	if o.Health == nil {
 		o.Health = func() Health { return Health{} }
 	}
+	o.Parts = o.Parts.withDefaults()
 	if o.Gatherer == nil {
 		o.Gatherer = prometheus.NewRegistry()
 	}
@@ -156,6 +173,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		},
 	}
 	ended := make(chan error, 1)
+	var watching sync.WaitGroup
+	watching.Go(func() { s.process.run(base) })
+	defer watching.Wait()
+	defer stop()
 	go func() { ended <- srv.Serve(ln) }()
 	select {
 	case err := <-ended:
