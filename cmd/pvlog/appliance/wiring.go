@@ -42,7 +42,9 @@ func (a *Appliance) channel(pv schema.PVName) (web.ChannelStatus, bool) {
 	return web.ChannelStatus{
 		State: string(s.Connection), Connected: s.Connection == ingest.Connected, Host: s.Host,
 		LastEvent: s.LastEvent, LastFlush: a.archive.Health().Round,
-		FirstConnected: s.Since, LastConnected: s.Restored, Losses: int64(s.Disconnects),
+		FirstConnected: s.Since, LastConnected: s.Restored, LostAt: s.LastDisconnect, First: s.First, Losses: int64(s.Disconnects),
+		Subscribed: s.Subscribed, Type: s.Type, Count: s.Count, Observed: s.Observed,
+		Received: s.Received, Appended: s.Appended, OverflowDrops: s.OverflowDrops, Errors: s.TransientErrors,
 	}, true
 }
 
@@ -98,7 +100,7 @@ func (a *Appliance) health() web.Health {
 // openWeb binds the HTTP address.
 func (a *Appliance) openWeb(token string) error {
 	a.web = web.New(web.Options{
-		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: a.drops, Health: a.health, Why: a.why,
+		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: a.drops, Health: a.health, Why: a.why, Parts: a.parts(),
 		Gatherer: a.metrics, Token: token, OpenWrites: a.config.OpenWrites, Hosts: a.config.Hosts,
 		Version: Version(), Identity: a.config.Identity, Logger: a.log, Registerer: a.metrics,
 	})
