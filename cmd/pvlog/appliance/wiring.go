@@ -2,12 +2,10 @@ package appliance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"time"
 
-	"pvlog/consumers/registry"
 	"pvlog/consumers/retrieval"
 	"pvlog/consumers/web"
 	"pvlog/ingest"
@@ -33,21 +31,6 @@ func (a *Appliance) tail(pv schema.PVName) (schema.DBRType, []retrieval.TailLine
 		}
 	}
 	return typ, lines
-}
-
-// started records what the engine found out about PVs that connected.
-func (a *Appliance) started(ctx context.Context, found []ingest.Discovery) error {
-	discoveries := make([]registry.Discovery, len(found))
-	for i, d := range found {
-		discoveries[i] = registry.Discovery(d)
-	}
-	var errs []error
-	for _, r := range a.registry.Started(ctx, registry.Actor{Name: "engine", Reason: "connected"}, discoveries...) {
-		if r.Err != nil && !errors.Is(r.Err, registry.ErrAlready) {
-			errs = append(errs, fmt.Errorf("%s: %w", r.PV, r.Err))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // channel gives web the state of a PV's channel.
