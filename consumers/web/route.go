@@ -18,8 +18,9 @@ type route struct {
 	method  string // the only one it takes (GET with HEAD); "": GET, and what post says
 	query   string // its parameters, for the index
 	summary string
-	post    bool // POST is allowed beside GET and HEAD
-	changes bool // passes the guard; no HEAD
+	post    bool  // POST is allowed beside GET and HEAD
+	changes bool  // passes the guard; no HEAD
+	body    int64 // bytes that a request's body may have; 0: Options.MaxBody
 	handle  func(w http.ResponseWriter, r *http.Request) error
 }
 
@@ -35,21 +36,17 @@ func (s *Server) allRoutes() []*route {
 
 func (s *Server) mgmtRoutes() []*route {
 	const list = "pv=A,B or a glob"
-	return []*route{
-		{path: "/mgmt/bpl/archivePV", query: "pv=A,B&samplingmethod=MONITOR|SCAN&samplingperiod=1.0", post: true, changes: true, summary: "archive PVs; POST takes a JSON array of objects with these names", handle: s.archivePV},
-		{path: "/mgmt/bpl/pauseArchivingPV", query: list, post: true, changes: true, summary: "stop sampling until resumed", handle: s.pausePV},
-		{path: "/mgmt/bpl/resumeArchivingPV", query: list, post: true, changes: true, summary: "go on sampling", handle: s.resumePV},
-		{path: "/mgmt/bpl/stopArchivingPV", query: list, post: true, changes: true, summary: "end sampling, keep registration and data (pvlog only)", handle: s.stopPV},
-		{path: "/mgmt/bpl/deletePV", query: list + "&deleteData=true|false", post: true, changes: true, summary: "forget a paused PV, with its data if asked", handle: s.deletePV},
-		{path: "/mgmt/bpl/abortArchivingPV", query: "pv=A", post: true, changes: true, summary: "forget a PV that never connected", handle: s.abortPV},
+	return append(s.changeRoutes(), []*route{
 		{path: "/mgmt/bpl/getPVStatus", query: list, post: true, summary: "what pvlog does with PVs", handle: s.getPVStatus},
 		{path: "/mgmt/bpl/getAllPVs", query: "pv=GLOB or regex=RE&limit=500", summary: "names of PVs", handle: s.getAllPVs},
 		{path: "/mgmt/bpl/getPVTypeInfo", query: "pv=A", summary: "all that is known of a PV", handle: s.getPVTypeInfo},
+		{path: "/mgmt/bpl/exportConfig", query: "complete=true", summary: "PVTypeInfo of all PVs, with aliases and PVs that never connected if asked", handle: s.exportAll},
+		{path: "/mgmt/bpl/exportConfigForAppliance", query: "complete=true", summary: "the same", handle: s.exportAll},
 		{path: "/mgmt/bpl/getVersions", summary: "version of each component", handle: s.getVersions},
 		{path: "/mgmt/bpl/getApplianceInfo", summary: "where the parts of the API are", handle: s.getApplianceInfo},
 		{path: "/mgmt/bpl/getAppliancesInCluster", summary: "the same as a list of one", handle: s.getAppliances},
 		{path: "/mgmt/bpl/ping", summary: "pong", handle: ping},
-	}
+	}...)
 }
 
 func (s *Server) retrievalRoutes() []*route {
@@ -107,7 +104,7 @@ func (s *Server) handle(rt *route, w http.ResponseWriter, r *http.Request) error
 			return err
 		}
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, s.options.MaxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, or(rt.body, s.options.MaxBody))
 	return rt.handle(w, r)
 }
 

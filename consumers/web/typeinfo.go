@@ -88,7 +88,7 @@ func (s *Server) typeInfo(info *schema.TypeInfo) map[string]any {
 		"policyName":             info.Policy,
 		"dataStores":             s.storeURLs(info),
 		"controllingPV":          string(info.ControllingPV),
-		"archiveFields":          []string{},
+		"archiveFields":          append([]string{}, info.ArchiveFields...),
 		"usePVAccess":            "false",
 		"useDBEProperties":       "false",
 	}
@@ -98,6 +98,7 @@ func (s *Server) typeInfo(info *schema.TypeInfo) map[string]any {
 	for field, name := range limitNames {
 		body[name] = string(retrieval.AppendJavaFloat(nil, info.Limits[field], 64))
 	}
+	addOwn(body, info)
 	return body
 }
 
