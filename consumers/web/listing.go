@@ -10,8 +10,8 @@ import (
 	"pvlog/schema"
 )
 
-// registered are the names of the PVs that a test chooses, in order.
-func (s *Server) registered(w http.ResponseWriter, chosen func(info *schema.TypeInfo) bool) error {
+// listPVs answers the names of the PVs that a test chooses, in order.
+func (s *Server) listPVs(w http.ResponseWriter, chosen func(info *schema.TypeInfo) bool) error {
 	list := newArray(w)
 	for _, info := range s.options.Registry.All() {
 		if chosen(info) {
@@ -23,19 +23,19 @@ func (s *Server) registered(w http.ResponseWriter, chosen func(info *schema.Type
 }
 
 func (s *Server) typeInfoKeys(w http.ResponseWriter, _ url.Values) error {
-	return s.registered(w, func(info *schema.TypeInfo) bool { return typed(info) == nil })
+	return s.listPVs(w, func(info *schema.TypeInfo) bool { return typed(info) == nil })
 }
 
 func (s *Server) pvsHere(w http.ResponseWriter, _ url.Values) error {
-	return s.registered(w, func(*schema.TypeInfo) bool { return true })
+	return s.listPVs(w, func(*schema.TypeInfo) bool { return true })
 }
 
 func (s *Server) pausedHere(w http.ResponseWriter, _ url.Values) error {
-	return s.registered(w, func(info *schema.TypeInfo) bool { return info.State == schema.Paused })
+	return s.listPVs(w, func(info *schema.TypeInfo) bool { return info.State == schema.Paused })
 }
 
 func (s *Server) channelsHere(w http.ResponseWriter, _ url.Values) error {
-	return s.registered(w, func(info *schema.TypeInfo) bool { return s.standing(info).running })
+	return s.listPVs(w, func(info *schema.TypeInfo) bool { return s.standing(info).running })
 }
 
 // expandedNames answers every name that retrieval knows: of PVs, with .VAL and
@@ -132,7 +132,7 @@ func (s *Server) archivedNotInList(w http.ResponseWriter, r *http.Request) error
 			listed[found.Info.PV] = true
 		}
 	}
-	return s.registered(w, func(info *schema.TypeInfo) bool { return !listed[info.PV] })
+	return s.listPVs(w, func(info *schema.TypeInfo) bool { return !listed[info.PV] })
 }
 
 // namedFlag answers the value of one flag; one that was never set is false.

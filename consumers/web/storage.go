@@ -18,18 +18,14 @@ import (
 func (s *Server) storesOf(w http.ResponseWriter, _ url.Values, n named) error {
 	stores := map[string]string{}
 	for i, store := range s.storeURLs(n.Info) {
-		stores[storeName(store, i)] = store
+		name, err := storeName(store)
+		if err != nil { // one that was registered long ago
+			name = "store" + strconv.Itoa(i+1)
+		}
+		stores[name] = store
 	}
 	writeJSON(w, http.StatusOK, stores)
 	return nil
-}
-
-// storeName is the name that a plugin URL states, or its place in the list.
-func storeName(plugin string, i int) string {
-	if u, err := url.Parse(plugin); err == nil && u.Query().Get("name") != "" {
-		return u.Query().Get("name")
-	}
-	return "store" + strconv.Itoa(i+1)
 }
 
 // spaces answers the room of each store. How long copies into it take is not
@@ -178,21 +174,6 @@ func (s *Server) lastStampReport(w http.ResponseWriter, pvs []*schema.TypeInfo) 
 	list := newArray(w)
 	for _, info := range running {
 		list.addTexts(texts{"pvName", string(info.PV), "lastEvent", strconv.FormatInt(last(info), 10)})
-	}
-	list.end()
-	return nil
-}
-
-// exportConfig answers the PVTypeInfo of every PV that has connected.
-func (s *Server) exportConfig(w http.ResponseWriter, values url.Values) error {
-	if err := s.mine(values); err != nil {
-		return err
-	}
-	list := newArray(w)
-	for _, info := range s.options.Registry.All() {
-		if typed(info) == nil {
-			list.add(s.typeInfo(info))
-		}
 	}
 	list.end()
 	return nil
