@@ -56,7 +56,7 @@ type Channel struct {
 	settings atomic.Pointer[settings] // replaced by the engine, under mu
 	closed   atomic.Bool              // once true no sample is begun
 
-	// owned by the engine's goroutine
+	// changed by the engine's goroutine, under mu
 	link *caclient.Channel
 
 	// guarded by mu, which is held for moments only
@@ -101,7 +101,10 @@ func (c *Channel) open() {
 	c.mu.Lock()
 	c.connection = Connecting
 	c.mu.Unlock()
-	c.link = c.engine.opt.Client.Open(string(c.pv), c)
+	link := c.engine.opt.Client.Open(string(c.pv), c)
+	c.mu.Lock()
+	c.link = link
+	c.mu.Unlock()
 }
 
 // configure replaces what the registry says. A channel whose type has just

@@ -55,13 +55,11 @@ func (d *DropLog) Read(ctx context.Context, f DropFilter, each func(StoredDrop) 
 	if err != nil {
 		return err
 	}
-	match, subject := glob(f.PV), DropsPrefix+".>"
-	if f.Reason != "" {
-		if _, err := (&Drop{Reason: f.Reason}).subject(); err != nil {
-			return schema.Errorf(schema.Invalid, "%v", err)
-		}
-		subject = DropsPrefix + "." + f.Reason + ".>"
+	subject, err := f.subject()
+	if err != nil {
+		return err
 	}
+	match := glob(f.PV)
 	parts := map[string][]byte{}
 	for next := uint64(1); ; {
 		n := 0
@@ -91,6 +89,22 @@ func (d *DropLog) Read(ctx context.Context, f DropFilter, each func(StoredDrop) 
 			return nil
 		}
 	}
+}
+
+// subject is the narrowest one that holds what the filter chooses: the server
+// then reads no other drops.
+func (f DropFilter) subject() (string, error) {
+	reason := "*"
+	if f.Reason != "" {
+		if _, err := (&Drop{Reason: f.Reason}).subject(); err != nil {
+			return "", schema.Errorf(schema.Invalid, "%v", err)
+		}
+		reason = f.Reason
+	}
+	if f.PV == "" || strings.ContainsAny(f.PV, "*?") {
+		return DropsPrefix + "." + reason + ".>", nil
+	}
+	return Subject(DropsPrefix+"."+reason, schema.PVName(f.PV)), nil
 }
 
 // glob translates * and ? to a regular expression over the whole name.

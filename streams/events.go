@@ -36,8 +36,9 @@ const codeWrongSequence jetstream.ErrorCode = 10071
 type EventLog struct {
 	log *Log // set by New
 
-	mu    sync.Mutex
-	grown chan struct{} // closed when events were appended; nil: nobody waits
+	mu     sync.Mutex
+	grown  chan struct{} // closed when events were appended; nil: nobody waits
+	recent recent        // guarded by mu
 }
 
 // Append adds events. Up to 1,000 are stored together or not at all; more go in
@@ -57,9 +58,8 @@ func (e *EventLog) Append(ctx context.Context, proposals ...Proposal) (seqs []ui
 		return nil, err
 	}
 	e.log.metrics.events.Add(float64(len(seqs)))
-	err = errors.Join(err, e.log.Sync())
-	e.announce()
-	return seqs, err
+	e.announce() // who follows works while the disk does
+	return seqs, errors.Join(err, e.log.Sync())
 }
 
 func (e *EventLog) appendGroup(ctx context.Context, group []Proposal) ([]uint64, error) {
@@ -83,10 +83,12 @@ func (e *EventLog) appendGroup(ctx context.Context, group []Proposal) ([]uint64,
 	if err != nil {
 		return nil, fmt.Errorf("append %d registry events: %w", len(group), err)
 	}
+	first := last - uint64(len(group)-1)
 	seqs := make([]uint64, len(group))
 	for i := range seqs {
-		seqs[i] = last - uint64(len(group)-1-i)
+		seqs[i] = first + uint64(i)
 	}
+	e.remember(first, messages)
 	return seqs, nil
 }
 
@@ -126,19 +128,24 @@ func publishEvents(ctx context.Context, s *session, messages []*nats.Msg) (uint6
 	return ack.Sequence, nil
 }
 
-// conflict names the PV whose newest event is not the expected one.
+// conflict names a PV whose newest event is not the expected one.
 func (e *EventLog) conflict(ctx context.Context, s *session, group []Proposal) error {
-	stream, err := s.js.Stream(ctx, RegistryStream)
+	subjects := make([]string, len(group))
+	for i, p := range group {
+		subjects[i] = Subject(RegistryPrefix, schema.PVName(p.Event.GetPv()))
+	}
+	newest := make(map[string]uint64, len(group))
+	found, err := jetstreamext.GetLastMsgsFor(ctx, s.js, RegistryStream, subjects)
 	if err != nil {
 		return ErrConflict
 	}
-	for _, p := range group {
-		var last uint64
-		m, err := stream.GetLastMsgForSubject(ctx, Subject(RegistryPrefix, schema.PVName(p.Event.GetPv())))
+	for m, err := range found { // none at all is an error, too
 		if err == nil {
-			last = m.Sequence
+			newest[m.Subject] = m.Sequence
 		}
-		if last != p.Expect {
+	}
+	for i, p := range group {
+		if last := newest[subjects[i]]; last != p.Expect {
 			return fmt.Errorf("PV %s: %w: its newest event is %d, the command knew %d", p.Event.GetPv(), ErrConflict, last, p.Expect)
 		}
 	}
@@ -204,6 +211,9 @@ type applyError struct{ error }
 
 // read hands out one request's events and moves next behind them.
 func (e *EventLog) read(ctx context.Context, next *uint64, apply func(uint64, *logpb.RegistryEvent, bool) error) (more bool, err error) {
+	if known := e.remembered(*next); len(known) > 0 {
+		return true, e.handOut(known, next, apply)
+	}
 	last, err := e.Last(ctx)
 	if err != nil || last < *next {
 		return false, err
@@ -223,7 +233,7 @@ func (e *EventLog) read(ctx context.Context, next *uint64, apply func(uint64, *l
 		if err != nil {
 			return false, fmt.Errorf("read registry events: %w", err)
 		}
-		if err := apply(m.Sequence, e.decode(m), m.Sequence >= last); err != nil {
+		if err := apply(m.Sequence, e.decode(m.Sequence, m.Subject, m.Data), m.Sequence >= last); err != nil {
 			return false, applyError{err}
 		}
 		*next = m.Sequence + 1
@@ -232,17 +242,17 @@ func (e *EventLog) read(ctx context.Context, next *uint64, apply func(uint64, *l
 }
 
 // decode gives the event, or an empty one for a message that is none.
-func (e *EventLog) decode(m *jetstream.RawStreamMsg) *logpb.RegistryEvent {
+func (e *EventLog) decode(seq uint64, subject string, data []byte) *logpb.RegistryEvent {
 	event := &logpb.RegistryEvent{}
-	err := proto.Unmarshal(m.Data, event)
-	if err == nil && Subject(RegistryPrefix, schema.PVName(event.GetPv())) != m.Subject {
+	err := proto.Unmarshal(data, event)
+	if err == nil && Subject(RegistryPrefix, schema.PVName(event.GetPv())) != subject {
 		err = fmt.Errorf("it is of PV %q", event.GetPv())
 	}
 	if err == nil {
 		return event
 	}
 	e.log.metrics.damaged.Inc()
-	e.log.log.Error("a message of REGISTRY is no event of its PV and is passed over", "seq", m.Sequence, "subject", m.Subject, "err", err)
+	e.log.log.Error("a message of REGISTRY is no event of its PV and is passed over", "seq", seq, "subject", subject, "err", err)
 	return &logpb.RegistryEvent{}
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pvlog/schema"
 	"pvlog/schema/logpb"
@@ -198,5 +200,87 @@ func TestTheRegistryCannotBePurged(t *testing.T) {
 	}
 	if stream.Purge(t.Context()) == nil || stream.DeleteMsg(t.Context(), 1) == nil {
 		t.Error("the registry's history could be removed")
+	}
+}
+
+// TestHistoryIsThatOfOnePV reads a PV's events among many others', in more
+// requests than one, and where the log stands at a time.
+func TestHistoryIsThatOfOnePV(t *testing.T) {
+	const n = followBatch + 20
+	l := openLog(t, Options{})
+	e := l.Events()
+	for i := range n {
+		expect := uint64(0)
+		if i > 0 {
+			expect = uint64(2*i) - 1
+		}
+		if _, err := e.Append(t.Context(), Proposal{Event: event("A:B", "x"), Expect: expect}, Proposal{Event: event(pvName(i), "y")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for from, want := range map[uint64]uint64{0: n, 1: n, 2: n - 1, 2*n - 1: 1, 2 * n: 0, 3 * n: 0} {
+		var seen uint64
+		err := e.History(t.Context(), "A:B", from, func(seq uint64, e *logpb.RegistryEvent) error {
+			if seq < from || seq%2 != 1 || e.GetPv() != "A:B" {
+				return fmt.Errorf("from %d: event %d of %q", from, seq, e.GetPv())
+			}
+			seen++
+			return nil
+		})
+		if err != nil || seen != want {
+			t.Errorf("from %d: %d events, want %d, %v", from, seen, want, err)
+		}
+	}
+	if err := e.History(t.Context(), "none", 0, func(uint64, *logpb.RegistryEvent) error { return errors.New("there is none") }); err != nil {
+		t.Error(err)
+	}
+	end := errors.New("end")
+	if err := e.History(t.Context(), "A:B", 0, func(uint64, *logpb.RegistryEvent) error { return end }); !errors.Is(err, end) {
+		t.Error(err)
+	}
+	for at, want := range map[time.Time]uint64{time.Now().Add(-time.Hour): 1, time.Now().Add(time.Hour): 2*n + 1} {
+		if seq, err := e.Since(t.Context(), at); seq != want || err != nil {
+			t.Errorf("since %v: %d, want %d, %v", at, seq, want, err)
+		}
+	}
+}
+
+// TestRecentEventsAreThoseOfTheLog: who follows closely sees what a late
+// reader sees, also when somebody else appends in between.
+func TestRecentEventsAreThoseOfTheLog(t *testing.T) {
+	l := openLog(t, Options{})
+	e := l.Events()
+	end := errors.New("end")
+	read := func(e *EventLog) (seen []string) {
+		err := e.Follow(t.Context(), 2, func(seq uint64, event *logpb.RegistryEvent, caughtUp bool) error {
+			seen = append(seen, fmt.Sprint(seq, event.GetPv(), event.GetActor()))
+			if caughtUp && seq == 8 {
+				return end
+			}
+			return nil
+		})
+		if !errors.Is(err, end) {
+			t.Fatal(err)
+		}
+		return seen
+	}
+	other := &EventLog{log: l}
+	for i, from := range []*EventLog{e, e, other, e, other, e, e, e} {
+		if _, err := from.Append(t.Context(), Proposal{Event: event(pvName(i), fmt.Sprint("actor", i))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(e.remembered(6)); got != 3 || e.remembered(5) != nil || e.remembered(9) != nil {
+		t.Errorf("%d events are remembered from 6 on", got)
+	}
+	if got, want := read(e), read(&EventLog{log: l}); !slices.Equal(got, want) || len(got) != 7 {
+		t.Errorf("%q\n%q", got, want)
+	}
+	big := event("big", strings.Repeat("x", recentBytes))
+	if _, err := e.Append(t.Context(), Proposal{Event: big}); err != nil {
+		t.Fatal(err)
+	}
+	if e.remembered(9) != nil || e.recent.bytes > recentBytes {
+		t.Errorf("%d bytes are remembered", e.recent.bytes)
 	}
 }

@@ -69,9 +69,14 @@ func (c client) all(ctx context.Context, method, path string, query url.Values, 
 }
 
 // open sends a request and gives the body of a good answer; the error of
-// another says what the server said.
+// another says what the server said. path is as it stands in a URL: a PV's name
+// in it is escaped.
 func (c client) open(ctx context.Context, method, path string, query url.Values, body []byte) (io.ReadCloser, error) {
-	address := url.URL{Scheme: "http", Host: strings.TrimPrefix(c.Server, "http://"), Path: path, RawQuery: query.Encode()}
+	plain, err := url.PathUnescape(path)
+	if err != nil {
+		return nil, fmt.Errorf("path %q: %w", path, err)
+	}
+	address := url.URL{Scheme: "http", Host: strings.TrimPrefix(c.Server, "http://"), Path: plain, RawPath: path, RawQuery: query.Encode()}
 	request, err := http.NewRequestWithContext(ctx, method, address.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, exitError{exitUsage, fmt.Errorf("--server %q: %w", c.Server, err)}

@@ -25,6 +25,7 @@ type commands struct {
 	Delete  deleteCmd  `cmd:"" help:"Forget paused or stopped PVs."`
 	List    listCmd    `cmd:"" help:"List the names of registered PVs."`
 	Status  statusCmd  `cmd:"" help:"Show how PVs fare."`
+	Why     whyCmd     `cmd:"" help:"Tell why samples of a PV reach their file, or at which link they do not."`
 	Get     getCmd     `cmd:"" help:"Print samples of a PV."`
 	Drops   dropsCmd   `cmd:"" help:"List samples that no partition could hold, with the reason."`
 	Inspect inspectCmd `cmd:"" help:"Show what PB files hold and whether they are sound."`

@@ -121,7 +121,8 @@ type Archive struct {
 
 	mu     sync.RWMutex // guards the map; each pvFiles has its own lock
 	pvs    map[schema.PVName]*pvFiles
-	health Health // guarded by mu
+	held   map[schema.PVName]bool // guarded by mu; whose files are being copied or moved
+	health Health                 // guarded by mu
 }
 
 // Health says whether the archive can write, for /healthz and the console.
@@ -142,6 +143,7 @@ func New(o Options) *Archive {
 		asks:   make(chan ask), ended: make(chan struct{}), appender: partition.NewAppender(o.FS, 0),
 		dirty: map[*pvFiles]struct{}{},
 		pvs:   map[schema.PVName]*pvFiles{},
+		held:  map[schema.PVName]bool{},
 	}
 }
 

@@ -61,6 +61,9 @@ func (a *Archive) openStore(known bool) error {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return errors.Join(fmt.Errorf("store %s at %s: %w: stop it first", a.opt.Store.Name, root, ErrLocked), f.Close())
 	}
+	if err := os.RemoveAll(filepath.Join(root, copyingName)); err != nil {
+		return errors.Join(fmt.Errorf("remove copies that were not finished: %w", err), f.Close())
+	}
 	if !known {
 		if err := errors.Join(f.Sync(), a.rememberStore(root)); err != nil {
 			return errors.Join(err, f.Close())

@@ -40,6 +40,7 @@ type Options struct {
 	DeleteData func(ctx context.Context, pv schema.PVName) error
 	Drops      Drops               // the drop log; default: empty
 	Health     func() Health       // default: healthy
+	Why        Why                 // walks a PV's way; default: refused
 	Gatherer   prometheus.Gatherer // what /metrics shows; default: nothing
 
 	Token      string   // lets a client change something from afar; "": nobody

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"pvlog/schema"
 )
@@ -43,20 +44,45 @@ func SampleType(native DBR, waveform bool) schema.DBRType {
 // [ErrMalformed], dst is returned as it was. With room in dst, scalars and
 // numeric arrays take no allocation.
 func DecodeTime(dst []byte, d DBR, count uint32, waveform bool, payload []byte) (event []byte, s Stamp, err error) {
-	if d.Class() != TIME {
-		return dst, Stamp{}, fmt.Errorf("%w: %v has no time stamp", ErrMalformed, d)
-	}
-	if err := checkSize(d, count, payload); err != nil {
+	if err := checkTime(d, count, waveform, payload); err != nil {
 		return dst, Stamp{}, err
 	}
-	empty := count == 0 && !waveform
-	if empty && d.Native() != DBRString {
-		return dst, Stamp{}, fmt.Errorf("%v: %w", d, ErrNoValue)
+	event, s = decodeTime(dst, d, count, waveform, payload, binary.BigEndian.Uint32(payload[4:]), binary.BigEndian.Uint32(payload[8:]))
+	return event, s, nil
+}
+
+// DecodeTimeAt is [DecodeTime] with another time in the place of the server's:
+// that of a sample which was read and not sent. It lies between 1990 and 2126.
+func DecodeTimeAt(dst []byte, d DBR, count uint32, waveform bool, payload []byte, at time.Time) (event []byte, s Stamp, err error) {
+	if err := checkTime(d, count, waveform, payload); err != nil {
+		return dst, Stamp{}, err
 	}
-	seconds := binary.BigEndian.Uint32(payload[4:])
+	seconds := at.Unix() - schema.EPICSEpoch
+	if seconds < 0 || seconds > math.MaxUint32 {
+		return dst, Stamp{}, fmt.Errorf("%w: the time %v is none of Channel Access", ErrMalformed, at)
+	}
+	event, s = decodeTime(dst, d, count, waveform, payload, uint32(seconds), uint32(at.Nanosecond()))
+	return event, s, nil
+}
+
+// checkTime refuses what decodeTime cannot take.
+func checkTime(d DBR, count uint32, waveform bool, payload []byte) error {
+	if d.Class() != TIME {
+		return fmt.Errorf("%w: %v has no time stamp", ErrMalformed, d)
+	}
+	if err := checkSize(d, count, payload); err != nil {
+		return err
+	}
+	if count == 0 && !waveform && d.Native() != DBRString {
+		return fmt.Errorf("%v: %w", d, ErrNoValue)
+	}
+	return nil
+}
+
+func decodeTime(dst []byte, d DBR, count uint32, waveform bool, payload []byte, seconds, nanoseconds uint32) (event []byte, s Stamp) {
 	year, start := yearOf(seconds)
 	s = Stamp{
-		Time:     schema.Time{Sec: schema.EPICSEpoch + int64(seconds), Nsec: binary.BigEndian.Uint32(payload[8:])},
+		Time:     schema.Time{Sec: schema.EPICSEpoch + int64(seconds), Nsec: nanoseconds},
 		Year:     year,
 		Severity: int32(int16(binary.BigEndian.Uint16(payload[2:]))),
 		Status:   int32(int16(binary.BigEndian.Uint16(payload))),
@@ -64,14 +90,15 @@ func DecodeTime(dst []byte, d DBR, count uint32, waveform bool, payload []byte) 
 	}
 	event = schema.AppendHeadIn(dst, s.Time, start)
 	values := payload[d.ValueOffset():d.Size(count)]
-	if empty {
-		event = schema.AppendString(event, nil)
-	} else if waveform {
+	switch {
+	case waveform:
 		event = appendWaveform(event, d.Native(), values)
-	} else {
+	case count == 0:
+		event = schema.AppendString(event, nil)
+	default:
 		event = appendScalar(event, d.Native(), values)
 	}
-	return schema.AppendAlarm(event, s.Severity, s.Status), s, nil
+	return schema.AppendAlarm(event, s.Severity, s.Status), s
 }
 
 func appendScalar(b []byte, native DBR, v []byte) []byte {

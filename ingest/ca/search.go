@@ -91,7 +91,25 @@ type searched struct {
 	group  uint64
 	period time.Duration // since the last try; 0: never tried
 	due    time.Time
+	last   time.Time // it was searched
+	tries  int
 	index  int // in the queue
+}
+
+// SearchState is how far the search of a name is.
+type SearchState struct {
+	Tries int       // datagrams that held the name since its search began
+	Last  time.Time // of them; zero: none
+	Due   time.Time // of the next, if the rate allows it then
+}
+
+// State tells how far the search of a name is, false if it is not searched.
+func (s *SearchSchedule) State(cid uint32) (SearchState, bool) {
+	e, ok := s.names[cid]
+	if !ok {
+		return SearchState{}, false
+	}
+	return SearchState{Tries: e.tries, Last: e.last, Due: e.due}, true
 }
 
 // NewSearchSchedule gives an empty schedule.
@@ -249,6 +267,8 @@ func (s *SearchSchedule) Next(now time.Time, b []byte) (datagram []byte, ok bool
 // tried puts a name at its next time.
 func (s *SearchSchedule) tried(e *searched, now time.Time, longest time.Duration) {
 	e.period = min(max(2*e.period, s.options.FirstRetry), longest)
+	e.last = now
+	e.tries++
 	jitter := 0.75 + s.options.Random()/2
 	e.due = now.Add(time.Duration(jitter * float64(e.period)))
 	heap.Fix(&s.queue, e.index)

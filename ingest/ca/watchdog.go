@@ -74,6 +74,9 @@ func (c *Circuit) enter(s CircuitState, now time.Time) {
 // State is where the circuit stands.
 func (c *Circuit) State() CircuitState { return c.watch.state }
 
+// LastHeard is when bytes came last; zero: none came yet.
+func (c *Circuit) LastHeard() time.Time { return c.watch.last }
+
 // Heard says that bytes arrived. revived is true when the circuit was
 // unresponsive until now: its channels are connected again, with their
 // subscriptions as they were.

@@ -273,7 +273,7 @@ func (ch *Channel) GetAsync(t ca.DBR, count uint32, done func(Update, error)) {
 		done(Update{}, ca.ErrNotConnected)
 		return
 	}
-	if err := circ.get(ch.cid, t, count, done); err != nil {
+	if err := circ.get(ch, t, count, done); err != nil {
 		done(Update{}, err)
 	}
 }

@@ -219,8 +219,20 @@ func (c *circuit) judgeProperties() {
 // maxUnasked bounds the servers that are remembered for it.
 const maxUnasked = 10_000
 
-func (c *circuit) get(cid uint32, t ca.DBR, count uint32, done func(Update, error)) error {
-	return c.request(func(now time.Time) error { return c.core.Get(now, cid, t, count, done) })
+// question is a get or put on its way, and who hears of its end.
+type question struct {
+	channel *Channel
+	done    func(Update, error)
+}
+
+// end tells whoever asked.
+func (c *circuit) end(q *question, u Update, err error) {
+	defer c.calm(q.channel)
+	q.done(u, err)
+}
+
+func (c *circuit) get(ch *Channel, t ca.DBR, count uint32, done func(Update, error)) error {
+	return c.request(func(now time.Time) error { return c.core.Get(now, ch.cid, t, count, &question{ch, done}) })
 }
 
 // request has the core ask the server for something that is answered, unless
@@ -286,7 +298,7 @@ func (c *circuit) lose(cause error) {
 		client.metrics.lost.Inc()
 	}
 	for _, done := range gets {
-		done.(func(Update, error))(Update{}, cause)
+		c.end(done.(*question), Update{}, cause)
 	}
 	if stopping {
 		return
@@ -316,8 +328,7 @@ func (c *circuit) drop(ch *Channel, cause error, later time.Duration) {
 	connected := ch.reported
 	ch.reported = false
 	if (connected || ch.sibling) && !ch.closed.Load() {
-		c.client.metrics.disconnects.Inc()
-		ch.handler.Disconnected(ch, cause)
+		c.disconnected(ch, cause)
 	}
 	c.client.mu.Lock()
 	defer c.client.mu.Unlock()

@@ -16,6 +16,7 @@ type metrics struct {
 	verified, renewed, staleCircuits, accessChanges   prometheus.Counter
 	beacons, anomalies, boosts, repeated, forbidden   prometheus.Counter
 	pauses, pausedSeconds, properties, illegalMoves   prometheus.Counter
+	panics                                            prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, c *Client) *metrics {
@@ -55,6 +56,7 @@ func newMetrics(reg prometheus.Registerer, c *Client) *metrics {
 		pauses:         counter("pauses_total", "Pauses that flow control asked servers for."),
 		pausedSeconds:  counter("paused_seconds_total", "Time that circuits spent paused by flow control: what servers merged then is lost."),
 		properties:     counter("properties_total", "Units, limits and labels that servers told."),
+		panics:         counter("panics_total", "Panics that were caught: errors of this program."),
 		illegalMoves:   counter("illegal_moves_total", "Changes of a channel's state that no state machine allows: errors of this program."),
 		beacons:        counter("beacons_total", "Beacons of servers that came through a repeater."),
 		anomalies:      counter("beacon_anomalies_total", "Beacons that show that a server is new or back."),

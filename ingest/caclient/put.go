@@ -21,7 +21,7 @@ func (ch *Channel) PutValues(ctx context.Context, values any, complete bool) err
 	if circ == nil {
 		return fmt.Errorf("put %s: %w", ch.name, ca.ErrNotConnected)
 	}
-	if err := circ.put(ch.cid, values, complete, func(_ Update, err error) { done <- err }); err != nil {
+	if err := circ.put(ch, values, complete, func(_ Update, err error) { done <- err }); err != nil {
 		return fmt.Errorf("put %s: %w", ch.name, err)
 	}
 	select {
@@ -35,6 +35,6 @@ func (ch *Channel) PutValues(ctx context.Context, values any, complete bool) err
 	}
 }
 
-func (c *circuit) put(cid uint32, values any, complete bool, done func(Update, error)) error {
-	return c.request(func(now time.Time) error { return c.core.Put(now, cid, values, complete, done) })
+func (c *circuit) put(ch *Channel, values any, complete bool, done func(Update, error)) error {
+	return c.request(func(now time.Time) error { return c.core.Put(now, ch.cid, values, complete, &question{ch, done}) })
 }

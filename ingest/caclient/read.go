@@ -31,7 +31,12 @@ func (o Options) payloadLimit() uint32 {
 }
 
 // read takes messages until the connection ends.
-func (c *circuit) read(conn net.Conn) error {
+func (c *circuit) read(conn net.Conn) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = c.broken(p)
+		}
+	}()
 	stream := ca.Splitter{Limit: c.client.options.payloadLimit()}
 	var armed time.Time
 	now := time.Now()
@@ -91,32 +96,62 @@ func (c *circuit) take(stream *ca.Splitter, now time.Time) error {
 	if revived {
 		c.revive()
 	}
-	var updates int
-	defer func() { c.client.metrics.updates.Add(float64(updates)) }()
 	for {
-		h, payload, tooLarge, ok, err := stream.Next()
-		if err != nil {
+		again, err := c.handle(stream, now)
+		if err != nil || !again {
 			return err
 		}
-		if !ok {
-			return nil
+	}
+}
+
+// handle takes whole messages one by one. A handler that panics ends it early,
+// and costs its channel that update and nobody else anything: again says that
+// there may be more. A panic of the protocol's core ends the circuit.
+func (c *circuit) handle(stream *ca.Splitter, now time.Time) (again bool, err error) {
+	var updates int
+	var owner any
+	locked := false
+	defer func() {
+		c.client.metrics.updates.Add(float64(updates))
+		p := recover()
+		switch {
+		case p == nil:
+		case locked || owner == nil:
+			if locked {
+				c.mu.Unlock()
+			}
+			err = c.broken(p)
+		default:
+			again = true
+			c.panicked(owner.(*Channel), p)
 		}
+	}()
+	for {
+		h, payload, tooLarge, ok, err := stream.Next()
+		if err != nil || !ok {
+			return false, err
+		}
+		owner, locked = nil, true
 		c.mu.Lock()
-		if owner, ok := c.core.Update(h, payload, tooLarge); ok {
+		if owner, ok = c.core.Update(h, payload, tooLarge); ok {
+			locked = false
 			c.mu.Unlock()
 			updates++
 			owner.(*Channel).deliver(Update{Type: ca.DBR(h.DataType), Count: h.Count, Status: h.P1, Payload: payload, Received: now})
 			continue
 		}
 		e := c.core.Handle(h, payload, tooLarge)
+		locked = false
 		c.mu.Unlock()
 		if e.Kind == ca.EventUpdate {
 			updates++
+			owner = e.Owner
 			e.Owner.(*Channel).deliver(Update{Type: e.Type, Count: e.Count, Status: e.Status, Payload: e.Payload, Received: now, Paused: e.Paused})
 			continue
 		}
+		owner = nil
 		if err := c.dispatch(e, now); err != nil {
-			return err
+			return false, err
 		}
 	}
 }
@@ -144,21 +179,23 @@ func (c *circuit) rest(began time.Time) time.Time {
 
 // tick does what is due by time.
 func (c *circuit) tick(now time.Time) error {
-	c.mu.Lock()
-	at := c.now(now)
-	if at.Before(c.core.Deadline()) {
-		c.mu.Unlock()
-		return nil
-	}
-	events := c.core.Tick(at)
-	c.kick()
-	c.mu.Unlock()
-	for _, e := range events {
+	for _, e := range c.due(now) {
 		if err := c.dispatch(e, now); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (c *circuit) due(now time.Time) []ca.Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := c.now(now)
+	if at.Before(c.core.Deadline()) {
+		return nil
+	}
+	defer c.kick()
+	return c.core.Tick(at)
 }
 
 // dispatch does what an event that is no update asks for.
@@ -229,6 +266,7 @@ func (c *circuit) stale(e ca.Event, now time.Time) error {
 func (c *circuit) access(ch *Channel, info ca.Info) {
 	c.client.metrics.accessChanges.Inc()
 	if h, ok := ch.handler.(AccessHandler); ok && ch.reported && !ch.closed.Load() {
+		defer c.calm(ch)
 		h.AccessChanged(ch, c.info(info))
 	}
 }
@@ -250,6 +288,7 @@ func (c *circuit) properties(e ca.Event) {
 	c.mu.Lock()
 	c.told = true
 	c.mu.Unlock()
+	defer c.calm(ch)
 	h.Properties(ch, m)
 }
 
@@ -267,17 +306,17 @@ func (c *circuit) connected(ch *Channel, info ca.Info) {
 	c.foundAt(ch, info)
 	ch.reported = true
 	c.client.metrics.connects.Inc()
+	defer c.calm(ch)
 	ch.handler.Connected(ch, c.info(info))
 }
 
 func (c *circuit) answered(e ca.Event, now time.Time) {
-	done := e.Owner.(func(Update, error))
 	u := Update{Type: e.Type, Count: e.Count, Status: e.Status, Payload: e.Payload, Received: now}
 	err := e.Err
 	if err == nil && e.Status != ca.StatusNormal {
 		err = &StatusError{Status: e.Status, Text: e.Text}
 	}
-	done(u, err)
+	c.end(e.Owner.(*question), u, err)
 }
 
 // suspend reports the channels of an unresponsive server as disconnected. The
@@ -290,8 +329,7 @@ func (c *circuit) suspend(cause error) {
 		if ch.reported && !ch.closed.Load() {
 			ch.reported = false
 			ch.suspended()
-			c.client.metrics.disconnects.Inc()
-			ch.handler.Disconnected(ch, cause)
+			c.disconnected(ch, cause)
 		}
 	}
 }

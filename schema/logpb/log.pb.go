@@ -1195,7 +1195,8 @@ func (*PVStopped) Descriptor() ([]byte, []int) {
 // PVDeleted: the registration is gone.
 type PVDeleted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Data          bool                   `protobuf:"varint,1,opt,name=data,proto3" json:"data,omitempty"` // its files were asked to be deleted too
+	Data          bool                   `protobuf:"varint,1,opt,name=data,proto3" json:"data,omitempty"`      // its files were asked to be deleted too
+	Aliases       []string               `protobuf:"bytes,2,rep,name=aliases,proto3" json:"aliases,omitempty"` // names that stood for it and went with it, by events of their own
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1235,6 +1236,13 @@ func (x *PVDeleted) GetData() bool {
 		return x.Data
 	}
 	return false
+}
+
+func (x *PVDeleted) GetAliases() []string {
+	if x != nil {
+		return x.Aliases
+	}
+	return nil
 }
 
 // PVParametersChanged: sampling method or period were changed.
@@ -1542,6 +1550,7 @@ func (x *AliasAdded) GetPv() string {
 // AliasRemoved: the name stands for nothing any more.
 type AliasRemoved struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pv            string                 `protobuf:"bytes,1,opt,name=pv,proto3" json:"pv,omitempty"` // the PV that it stood for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1576,13 +1585,23 @@ func (*AliasRemoved) Descriptor() ([]byte, []int) {
 	return file_log_proto_rawDescGZIP(), []int{16}
 }
 
+func (x *AliasRemoved) GetPv() string {
+	if x != nil {
+		return x.Pv
+	}
+	return ""
+}
+
 // ChangeOpened is on $change:ID: a command on many PVs began. What of it has
-// not become events of the PVs is done at the next start.
+// not become events of the PVs is done at the next start. Steps too long for
+// one event go in consecutive ones; the command begins when all are stored.
 type ChangeOpened struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Command       string                 `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
-	Pvs           uint32                 `protobuf:"varint,2,opt,name=pvs,proto3" json:"pvs,omitempty"`
-	Steps         []byte                 `protobuf:"bytes,3,opt,name=steps,proto3" json:"steps,omitempty"` // ChangeSteps, gzip
+	Pvs           uint32                 `protobuf:"varint,2,opt,name=pvs,proto3" json:"pvs,omitempty"`     // of the whole command
+	Steps         []byte                 `protobuf:"bytes,3,opt,name=steps,proto3" json:"steps,omitempty"`  // ChangeSteps, gzip
+	Part          uint32                 `protobuf:"varint,4,opt,name=part,proto3" json:"part,omitempty"`   // 0 to parts-1
+	Parts         uint32                 `protobuf:"varint,5,opt,name=parts,proto3" json:"parts,omitempty"` // 0 means 1
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1638,13 +1657,37 @@ func (x *ChangeOpened) GetSteps() []byte {
 	return nil
 }
 
-// ChangeSteps is what a command on many PVs is to do.
+func (x *ChangeOpened) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+func (x *ChangeOpened) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+// ChangeSteps is what a command on many PVs is to do. Of what is alike for
+// many PVs there is a list of different ones, and for each PV an index of it.
 type ChangeSteps struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pvs           []string               `protobuf:"bytes,1,rep,name=pvs,proto3" json:"pvs,omitempty"`
-	Requests      []*PVRequested         `protobuf:"bytes,2,rep,name=requests,proto3" json:"requests,omitempty"` // of archive: one for each PV
-	Settings      []*Settings            `protobuf:"bytes,3,rep,name=settings,proto3" json:"settings,omitempty"` // of configure: one for each PV
-	Data          bool                   `protobuf:"varint,4,opt,name=data,proto3" json:"data,omitempty"`        // of delete
+	Pvs           []string               `protobuf:"bytes,1,rep,name=pvs,proto3" json:"pvs,omitempty"`                 // real names, no aliases but in commands on aliases
+	Requests      []*PVRequested         `protobuf:"bytes,2,rep,name=requests,proto3" json:"requests,omitempty"`       // of archive: different ones
+	Settings      []*Settings            `protobuf:"bytes,3,rep,name=settings,proto3" json:"settings,omitempty"`       // of configure: different ones
+	Data          bool                   `protobuf:"varint,4,opt,name=data,proto3" json:"data,omitempty"`              // of delete
+	Request       []uint32               `protobuf:"varint,5,rep,packed,name=request,proto3" json:"request,omitempty"` // of archive, for each PV: index of requests
+	To            []uint32               `protobuf:"varint,6,rep,packed,name=to,proto3" json:"to,omitempty"`           // of configure, for each PV: index of settings
+	From          []uint32               `protobuf:"varint,7,rep,packed,name=from,proto3" json:"from,omitempty"`       // of configure, for each PV: index of the settings that it had
+	Definitions   []*PVDefined           `protobuf:"bytes,8,rep,name=definitions,proto3" json:"definitions,omitempty"` // of define: one for each PV
+	Override      bool                   `protobuf:"varint,9,opt,name=override,proto3" json:"override,omitempty"`      // of define: registered PVs are replaced
+	Targets       []string               `protobuf:"bytes,10,rep,name=targets,proto3" json:"targets,omitempty"`        // of aliases: the PV of each
+	Undoes        []uint64               `protobuf:"varint,11,rep,packed,name=undoes,proto3" json:"undoes,omitempty"`  // of undo: the event of each PV that is taken back
+	Undone        string                 `protobuf:"bytes,12,opt,name=undone,proto3" json:"undone,omitempty"`          // of undo: the change that is taken back
+	Refused       *ChangeFailures        `protobuf:"bytes,13,opt,name=refused,proto3" json:"refused,omitempty"`        // PVs that are not in pvs, as they were refused at once
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1707,11 +1750,76 @@ func (x *ChangeSteps) GetData() bool {
 	return false
 }
 
-// ChangeClosed is on $change:ID: the command is through.
+func (x *ChangeSteps) GetRequest() []uint32 {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetTo() []uint32 {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetFrom() []uint32 {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetDefinitions() []*PVDefined {
+	if x != nil {
+		return x.Definitions
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetOverride() bool {
+	if x != nil {
+		return x.Override
+	}
+	return false
+}
+
+func (x *ChangeSteps) GetTargets() []string {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetUndoes() []uint64 {
+	if x != nil {
+		return x.Undoes
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetUndone() string {
+	if x != nil {
+		return x.Undone
+	}
+	return ""
+}
+
+func (x *ChangeSteps) GetRefused() *ChangeFailures {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+// ChangeClosed is on $change:ID: the command is through, or was given up
+// before it began.
 type ChangeClosed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Changed       uint32                 `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"` // PVs that have an event of it
 	Failed        uint32                 `protobuf:"varint,2,opt,name=failed,proto3" json:"failed,omitempty"`
+	Failures      []byte                 `protobuf:"bytes,3,opt,name=failures,proto3" json:"failures,omitempty"` // ChangeFailures, gzip
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1760,6 +1868,82 @@ func (x *ChangeClosed) GetFailed() uint32 {
 	return 0
 }
 
+func (x *ChangeClosed) GetFailures() []byte {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+// ChangeFailures is why PVs of a command on many were left as they are.
+type ChangeFailures struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pvs           []string               `protobuf:"bytes,1,rep,name=pvs,proto3" json:"pvs,omitempty"`
+	Messages      []string               `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`       // different ones, with "{pv}" for the PV's name
+	Codes         []string               `protobuf:"bytes,3,rep,name=codes,proto3" json:"codes,omitempty"`             // one for each message; "already" for what was so before
+	Message       []uint32               `protobuf:"varint,4,rep,packed,name=message,proto3" json:"message,omitempty"` // for each PV: index of messages
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeFailures) Reset() {
+	*x = ChangeFailures{}
+	mi := &file_log_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeFailures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeFailures) ProtoMessage() {}
+
+func (x *ChangeFailures) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeFailures.ProtoReflect.Descriptor instead.
+func (*ChangeFailures) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ChangeFailures) GetPvs() []string {
+	if x != nil {
+		return x.Pvs
+	}
+	return nil
+}
+
+func (x *ChangeFailures) GetMessages() []string {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *ChangeFailures) GetCodes() []string {
+	if x != nil {
+		return x.Codes
+	}
+	return nil
+}
+
+func (x *ChangeFailures) GetMessage() []uint32 {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
 // FlagSet is on $flag:NAME: a named flag of the Appliance's ETL was set.
 type FlagSet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1770,7 +1954,7 @@ type FlagSet struct {
 
 func (x *FlagSet) Reset() {
 	*x = FlagSet{}
-	mi := &file_log_proto_msgTypes[20]
+	mi := &file_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +1966,7 @@ func (x *FlagSet) String() string {
 func (*FlagSet) ProtoMessage() {}
 
 func (x *FlagSet) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[20]
+	mi := &file_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +1979,7 @@ func (x *FlagSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlagSet.ProtoReflect.Descriptor instead.
 func (*FlagSet) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{20}
+	return file_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FlagSet) GetValue() bool {
@@ -1916,9 +2100,10 @@ const file_log_proto_rawDesc = "" +
 	"\n" +
 	"\bPVPaused\"\v\n" +
 	"\tPVResumed\"\v\n" +
-	"\tPVStopped\"\x1f\n" +
+	"\tPVStopped\"9\n" +
 	"\tPVDeleted\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\bR\x04data\"g\n" +
+	"\x04data\x18\x01 \x01(\bR\x04data\x12\x18\n" +
+	"\aaliases\x18\x02 \x03(\tR\aaliases\"g\n" +
 	"\x13PVParametersChanged\x12'\n" +
 	"\x0fsampling_method\x18\x01 \x01(\tR\x0esamplingMethod\x12'\n" +
 	"\x0fsampling_period\x18\x02 \x01(\x01R\x0esamplingPeriod\"e\n" +
@@ -1949,20 +2134,39 @@ const file_log_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x1c\n" +
 	"\n" +
 	"AliasAdded\x12\x0e\n" +
-	"\x02pv\x18\x01 \x01(\tR\x02pv\"\x0e\n" +
-	"\fAliasRemoved\"P\n" +
+	"\x02pv\x18\x01 \x01(\tR\x02pv\"\x1e\n" +
+	"\fAliasRemoved\x12\x0e\n" +
+	"\x02pv\x18\x01 \x01(\tR\x02pv\"z\n" +
 	"\fChangeOpened\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x10\n" +
 	"\x03pvs\x18\x02 \x01(\rR\x03pvs\x12\x14\n" +
-	"\x05steps\x18\x03 \x01(\fR\x05steps\"\x90\x01\n" +
+	"\x05steps\x18\x03 \x01(\fR\x05steps\x12\x12\n" +
+	"\x04part\x18\x04 \x01(\rR\x04part\x12\x14\n" +
+	"\x05parts\x18\x05 \x01(\rR\x05parts\"\x99\x03\n" +
 	"\vChangeSteps\x12\x10\n" +
 	"\x03pvs\x18\x01 \x03(\tR\x03pvs\x12.\n" +
 	"\brequests\x18\x02 \x03(\v2\x12.pvlog.PVRequestedR\brequests\x12+\n" +
 	"\bsettings\x18\x03 \x03(\v2\x0f.pvlog.SettingsR\bsettings\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\bR\x04data\"@\n" +
+	"\x04data\x18\x04 \x01(\bR\x04data\x12\x18\n" +
+	"\arequest\x18\x05 \x03(\rR\arequest\x12\x0e\n" +
+	"\x02to\x18\x06 \x03(\rR\x02to\x12\x12\n" +
+	"\x04from\x18\a \x03(\rR\x04from\x122\n" +
+	"\vdefinitions\x18\b \x03(\v2\x10.pvlog.PVDefinedR\vdefinitions\x12\x1a\n" +
+	"\boverride\x18\t \x01(\bR\boverride\x12\x18\n" +
+	"\atargets\x18\n" +
+	" \x03(\tR\atargets\x12\x16\n" +
+	"\x06undoes\x18\v \x03(\x04R\x06undoes\x12\x16\n" +
+	"\x06undone\x18\f \x01(\tR\x06undone\x12/\n" +
+	"\arefused\x18\r \x01(\v2\x15.pvlog.ChangeFailuresR\arefused\"\\\n" +
 	"\fChangeClosed\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\rR\achanged\x12\x16\n" +
-	"\x06failed\x18\x02 \x01(\rR\x06failed\"\x1f\n" +
+	"\x06failed\x18\x02 \x01(\rR\x06failed\x12\x1a\n" +
+	"\bfailures\x18\x03 \x01(\fR\bfailures\"n\n" +
+	"\x0eChangeFailures\x12\x10\n" +
+	"\x03pvs\x18\x01 \x03(\tR\x03pvs\x12\x1a\n" +
+	"\bmessages\x18\x02 \x03(\tR\bmessages\x12\x14\n" +
+	"\x05codes\x18\x03 \x03(\tR\x05codes\x12\x18\n" +
+	"\amessage\x18\x04 \x03(\rR\amessage\"\x1f\n" +
 	"\aFlagSet\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\bR\x05valueB\x14Z\x12pvlog/schema/logpbb\x06proto3"
 
@@ -1978,7 +2182,7 @@ func file_log_proto_rawDescGZIP() []byte {
 	return file_log_proto_rawDescData
 }
 
-var file_log_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_log_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_log_proto_goTypes = []any{
 	(*SampleMessage)(nil),       // 0: pvlog.SampleMessage
 	(*Sample)(nil),              // 1: pvlog.Sample
@@ -2000,11 +2204,12 @@ var file_log_proto_goTypes = []any{
 	(*ChangeOpened)(nil),        // 17: pvlog.ChangeOpened
 	(*ChangeSteps)(nil),         // 18: pvlog.ChangeSteps
 	(*ChangeClosed)(nil),        // 19: pvlog.ChangeClosed
-	(*FlagSet)(nil),             // 20: pvlog.FlagSet
-	nil,                         // 21: pvlog.PVStarted.LimitsEntry
-	nil,                         // 22: pvlog.PVStarted.FieldsEntry
-	nil,                         // 23: pvlog.PVDefined.LimitsEntry
-	nil,                         // 24: pvlog.PVDefined.FieldsEntry
+	(*ChangeFailures)(nil),      // 20: pvlog.ChangeFailures
+	(*FlagSet)(nil),             // 21: pvlog.FlagSet
+	nil,                         // 22: pvlog.PVStarted.LimitsEntry
+	nil,                         // 23: pvlog.PVStarted.FieldsEntry
+	nil,                         // 24: pvlog.PVDefined.LimitsEntry
+	nil,                         // 25: pvlog.PVDefined.FieldsEntry
 }
 var file_log_proto_depIdxs = []int32{
 	1,  // 0: pvlog.SampleMessage.samples:type_name -> pvlog.Sample
@@ -2023,20 +2228,22 @@ var file_log_proto_depIdxs = []int32{
 	16, // 13: pvlog.RegistryEvent.alias_removed:type_name -> pvlog.AliasRemoved
 	17, // 14: pvlog.RegistryEvent.change_opened:type_name -> pvlog.ChangeOpened
 	19, // 15: pvlog.RegistryEvent.change_closed:type_name -> pvlog.ChangeClosed
-	20, // 16: pvlog.RegistryEvent.flag_set:type_name -> pvlog.FlagSet
-	21, // 17: pvlog.PVStarted.limits:type_name -> pvlog.PVStarted.LimitsEntry
-	22, // 18: pvlog.PVStarted.fields:type_name -> pvlog.PVStarted.FieldsEntry
+	21, // 16: pvlog.RegistryEvent.flag_set:type_name -> pvlog.FlagSet
+	22, // 17: pvlog.PVStarted.limits:type_name -> pvlog.PVStarted.LimitsEntry
+	23, // 18: pvlog.PVStarted.fields:type_name -> pvlog.PVStarted.FieldsEntry
 	6,  // 19: pvlog.PVConfigured.settings:type_name -> pvlog.Settings
 	6,  // 20: pvlog.PVDefined.settings:type_name -> pvlog.Settings
-	23, // 21: pvlog.PVDefined.limits:type_name -> pvlog.PVDefined.LimitsEntry
-	24, // 22: pvlog.PVDefined.fields:type_name -> pvlog.PVDefined.FieldsEntry
+	24, // 21: pvlog.PVDefined.limits:type_name -> pvlog.PVDefined.LimitsEntry
+	25, // 22: pvlog.PVDefined.fields:type_name -> pvlog.PVDefined.FieldsEntry
 	5,  // 23: pvlog.ChangeSteps.requests:type_name -> pvlog.PVRequested
 	6,  // 24: pvlog.ChangeSteps.settings:type_name -> pvlog.Settings
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	14, // 25: pvlog.ChangeSteps.definitions:type_name -> pvlog.PVDefined
+	20, // 26: pvlog.ChangeSteps.refused:type_name -> pvlog.ChangeFailures
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_log_proto_init() }
@@ -2066,7 +2273,7 @@ func file_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_log_proto_rawDesc), len(file_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -115,7 +115,7 @@ func (a *Appliance) health() web.Health {
 // openWeb binds the HTTP address.
 func (a *Appliance) openWeb(token string) error {
 	a.web = web.New(web.Options{
-		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: a.drops, Health: a.health,
+		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: a.drops, Health: a.health, Why: a.why,
 		Gatherer: a.metrics, Token: token, OpenWrites: a.config.OpenWrites, Hosts: a.config.Hosts,
 		Version: Version(), Identity: a.config.Identity, Logger: a.log, Registerer: a.metrics,
 	})

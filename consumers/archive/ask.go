@@ -1,0 +1,71 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pvlog/schema"
+)
+
+// ask is a request to Run's goroutine, which owns the partitions (D16).
+type ask struct {
+	do   func(context.Context) error
+	done chan error
+}
+
+// askTime is how long a request waits for Run's goroutine. While the store
+// cannot be written it is refused at once: a thousand of them must not hold the
+// end of the process.
+const askTime = 10 * time.Second
+
+// owning lets Run's goroutine do something with partitions between two of its
+// steps. The error is a [schema.Unavailable] if the archive has ended, is busy
+// or cannot write now; what names it in that case.
+func (a *Archive) owning(ctx context.Context, what string, do func(context.Context) error) error {
+	if fault := a.Health().Fault; fault != nil {
+		return schema.Errorf(schema.Unavailable, "%s: %w", what, fault)
+	}
+	q := ask{done: make(chan error, 1), do: do}
+	patience := time.NewTimer(askTime)
+	defer patience.Stop()
+	select {
+	case a.asks <- q:
+		return <-q.done
+	case <-a.ended:
+		return schema.Errorf(schema.Unavailable, "%s: the archive has ended", what)
+	case <-patience.C:
+		return schema.Errorf(schema.Unavailable, "%s: the archive is busy", what)
+	case <-ctx.Done():
+		return fmt.Errorf("%s: the archive is busy: %w", what, ctx.Err())
+	}
+}
+
+// takeUntil takes and writes what the log had stored at an instant, as far as
+// it comes within drainTime. Only the end of Run may end a fetch: what that had
+// delivered would be missing else.
+func (a *Archive) takeUntil(ctx context.Context, at time.Time) error {
+	if a.astray {
+		if err := a.reset(ctx); err != nil {
+			return err
+		}
+	}
+	for began := time.Now(); ; {
+		messages, err := a.opt.Source.Fetch(ctx, drainWait)
+		if err != nil {
+			a.lose(ctx, "read the log", err)
+			return fmt.Errorf("read the log: %w", err)
+		}
+		if !a.takeAll(ctx, messages) {
+			return ctx.Err()
+		}
+		ended := len(messages) == 0 || messages[len(messages)-1].Time.After(at) || time.Since(began) > drainTime
+		if !ended && !a.full() {
+			continue
+		}
+		if err := errors.Join(a.publishDrops(ctx), a.flush(ctx)); err != nil || ended {
+			return err
+		}
+	}
+}

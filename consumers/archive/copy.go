@@ -1,0 +1,198 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"pvlog/consumers/partition"
+	"pvlog/schema"
+)
+
+// copyingName is the folder in a store's root where copies stand until all of
+// them are whole. Whoever opens the store removes it.
+const copyingName = ".copying"
+
+// copyTries is how often files that have grown meanwhile are copied again. A
+// paused PV gets at most what was on its way when it was paused.
+const copyTries = 3
+
+// copySpare is the free space that a copy leaves, as the Appliance's moves do.
+const copySpare = 1 << 20
+
+// Copied is what Copy put in place.
+type Copied struct {
+	Files int
+	Bytes int64
+}
+
+// Copy copies all partitions of a PV to another name, which must not be
+// registered: each file with a header that names the other PV, the lines byte
+// for byte. What waits for the PV, in the log and in memory, is written first.
+// It returns when the copies are durable, all of them; before that none stands
+// in its place, except after a crash or a fault in between of the short moment
+// in which they are put there. A later call with the same names takes what it
+// finds of the same samples for its own and goes on.
+//
+// A file in the place of a copy that is not the beginning of it, or any other
+// partition of the other name, is a [schema.Conflict] and nothing is copied; so
+// is a PV that is being sampled or copied. [schema.Unavailable] says that the
+// archive cannot write now, or that the store has no room.
+func (a *Archive) Copy(ctx context.Context, from, to schema.PVName) (Copied, error) {
+	if schema.ChunkKey(from) == schema.ChunkKey(to) {
+		return Copied{}, schema.Errorf(schema.Conflict, "PV %s and PV %s have the same files (':', '-' and '/' all become folders)", from, to)
+	}
+	release, err := a.hold(from, to)
+	if err != nil {
+		return Copied{}, err
+	}
+	defer release()
+	c := copying{a: a, from: from, to: to, what: fmt.Sprintf("copy the data of %s to %s", from, to), asked: time.Now()}
+	defer c.clean()
+	for range copyTries {
+		if err := a.owning(ctx, c.what, c.plan); err != nil {
+			return Copied{}, c.fault(err)
+		}
+		if err := c.write(ctx); err != nil {
+			return Copied{}, c.fault(err)
+		}
+		if err := a.owning(ctx, c.what, c.place); err != nil {
+			return Copied{}, c.fault(err)
+		}
+		if c.placed {
+			return c.done, nil
+		}
+	}
+	return Copied{}, schema.Errorf(schema.Conflict, "%s: samples of %s keep coming: pause it first", c.what, from)
+}
+
+// hold keeps others from working on the files of PVs until release is called.
+func (a *Archive) hold(pvs ...schema.PVName) (release func(), err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, pv := range pvs {
+		if a.held[pv] {
+			return nil, schema.Errorf(schema.Conflict, "the files of PV %s are being copied or moved just now: try again later", pv)
+		}
+	}
+	for _, pv := range pvs {
+		a.held[pv] = true
+	}
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for _, pv := range pvs {
+			delete(a.held, pv)
+		}
+	}, nil
+}
+
+// copying is one call of Copy.
+type copying struct {
+	a        *Archive
+	from, to schema.PVName
+	what     string
+	asked    time.Time
+
+	folder string     // where the copies stand, "" before the first
+	files  []copyFile // in the order of their time
+	placed bool
+	done   Copied
+}
+
+// copyFile is one partition and its copy.
+type copyFile struct {
+	copy    partition.Copy
+	target  string // its place
+	written string // where the copy stands until then, "" if it need not
+	there   bool   // an earlier call has put the whole of it in its place
+}
+
+// plan takes what the log has of the PV and finds what is to be copied where.
+// It runs in Run's goroutine.
+func (c *copying) plan(ctx context.Context) error {
+	if err := c.allowed(); err != nil {
+		return err
+	}
+	if err := c.a.takeUntil(ctx, c.asked); err != nil {
+		return err
+	}
+	files, err := c.sources()
+	if err != nil {
+		return err
+	}
+	known := make(map[string]copyFile, len(c.files))
+	for _, f := range c.files {
+		known[f.copy.From] = f
+	}
+	for i, f := range files {
+		if k, ok := known[f.copy.From]; ok && k.copy.Size() == f.copy.Size() {
+			files[i] = k
+		}
+	}
+	c.files = files
+	return nil
+}
+
+// allowed refuses a copy that would meet samples: of a PV that is sampled, or
+// under a name that is registered.
+func (c *copying) allowed() error {
+	if info, registered := c.a.opt.Registered(c.from); registered && info.State == schema.Archiving {
+		return schema.Errorf(schema.Conflict, "PV %s is being archived: pause it first", c.from)
+	}
+	if _, registered := c.a.opt.Registered(c.to); registered {
+		return schema.Errorf(schema.Conflict, "PV %s is registered already", c.to)
+	}
+	return nil
+}
+
+// sources are the PV's partitions as they are now.
+func (c *copying) sources() ([]copyFile, error) {
+	store := c.a.opt.Store
+	list, err := partition.List(store.Root, schema.ChunkKey(c.from), store.Granularity)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		if err := c.a.checkStore(); err != nil {
+			return nil, err
+		}
+	}
+	files := make([]copyFile, 0, len(list))
+	for _, file := range list {
+		plan, err := partition.PlanCopy(file.Path, c.from, c.to)
+		if err != nil {
+			return nil, schema.Errorf(schema.Conflict, "%w", err)
+		}
+		if plan.Size() > 0 {
+			files = append(files, copyFile{copy: plan, target: partition.Path(store.Root, schema.ChunkKey(c.to), store.Granularity, file.Start)})
+		}
+	}
+	return files, nil
+}
+
+// clean removes copies that were not put in place.
+func (c *copying) clean() {
+	if c.folder == "" {
+		return
+	}
+	if err := os.RemoveAll(c.folder); err != nil {
+		c.a.log.Warn("copies that are of no use are left until the next start", "folder", c.folder, "err", err)
+	}
+}
+
+// fault words a failure for whoever asked.
+func (c *copying) fault(err error) error {
+	switch {
+	case schema.CodeOf(err) != schema.Internal:
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return schema.Errorf(schema.Unavailable, "%s: the store is full, nothing was copied: make room and try again: %w", c.what, err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return schema.Errorf(schema.Unavailable, "%s: it was ended, nothing was copied: %w", c.what, err)
+	}
+	return fmt.Errorf("%s: %w", c.what, err)
+}
