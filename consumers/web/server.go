@@ -74,13 +74,15 @@ type Server struct {
 	routes   map[string]*route // of exact paths that have one route
 	patterns []*route          // the others: several methods, or a name in the path
 	probe    http.Handler
+
+	replays chan struct{} // holds one while a request replays the log
 }
 
 // New prepares a server; it does no I/O.
 func New(o Options) *Server {
 	o = withDefaults(o)
 	s := &Server{options: o, logger: o.Logger, metrics: newMetrics(o.Registerer),
-		guard: newGuard(o.Token, o.OpenWrites, o.Hosts), routes: make(map[string]*route)}
+		guard: newGuard(o.Token, o.OpenWrites, o.Hosts), routes: make(map[string]*route), replays: make(chan struct{}, 1)}
 	s.turns = newTurns(o.MaxRetrievals, o.MaxWaiting, o.MaxWait, s.metrics)
 	s.probe = promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{})
 	s.table = s.allRoutes()
@@ -146,8 +148,9 @@ type loopbackKey struct{}
 // Serve answers requests that come over ln until ctx ends, lets running ones
 // finish for Options.Grace, cuts the rest and waits for them. It closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	base, stop := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), loopbackKey{}, isLoopback(ln.Addr())))
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	base := context.WithValue(context.WithValue(serving, servingKey{}, serving), loopbackKey{}, isLoopback(ln.Addr()))
 	var conns sync.WaitGroup
 	srv := &http.Server{
 		Handler:           s.Handler(),
