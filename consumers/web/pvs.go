@@ -22,11 +22,12 @@ func (s *Server) pvRoutes() []*route {
 }
 
 // parameters reads the query of a request to /api/v1 and refuses what the path
-// does not know: a misspelt dry_run must not change anything.
+// does not know: a misspelt dry_run must not change anything. Unlike in the
+// Appliance's API '+' is a blank, as in every form.
 func parameters(r *http.Request, names ...string) (url.Values, error) {
-	values, err := query(r)
+	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, err
+		return nil, refuse(schema.Invalid, "percent-encode the parameters' values", "the query is malformed: %v", err)
 	}
 	for name, given := range values {
 		if !slices.Contains(names, name) {
