@@ -19,6 +19,8 @@ type settings struct {
 	method     schema.SamplingMethod
 	period     time.Duration
 	least      time.Duration // distance of scanned samples, 0: every update
+
+	skipAliasCheck bool // what the IOC says of the PV's name does not matter
 }
 
 func settingsOf(info *schema.TypeInfo) *settings {
@@ -27,6 +29,8 @@ func settingsOf(info *schema.TypeInfo) *settings {
 		generation: info.Generation,
 		method:     info.SamplingMethod,
 		period:     info.SamplingPeriod,
+
+		skipAliasCheck: info.SkipAliasCheck,
 	}
 	if s.method == schema.Scan {
 		if s.period <= 0 {
@@ -73,6 +77,7 @@ type Channel struct {
 	since      time.Time
 	restored   time.Time
 
+	checking  atomic.Bool  // a nameCheck is planned or under way
 	answered  atomic.Bool  // an update came since it subscribed
 	lastEvent atomic.Int64 // Unix nanoseconds, 0: none since the last loss
 
@@ -83,6 +88,7 @@ type Channel struct {
 	warned     bool // a transient error since the connect has been logged
 	markers    markers
 	properties properties
+	fields     atomic.Pointer[fieldSet] // set by the engine's goroutine; nil while no archive field has a channel
 	scanned    scanned
 	straggler  *straggler // nil until an update was held
 	queued     bool       // stands in the engine's stragglers
@@ -93,6 +99,7 @@ func newChannel(e *Engine, info *schema.TypeInfo, h *history) *Channel {
 	c.ctx, c.cancel = context.WithCancel(e.hard)
 	c.markers.startup = true
 	c.settings.Store(settingsOf(info))
+	c.configureFields(info.ArchiveFields)
 	return c
 }
 
@@ -113,6 +120,10 @@ func (c *Channel) configure(info *schema.TypeInfo) {
 	c.mu.Lock()
 	c.settings.Store(settingsOf(info))
 	subscribe := c.claimSubscription()
+	c.configureFields(info.ArchiveFields)
+	if subscribe == nil && c.subscribed {
+		c.connectFields(c.online)
+	}
 	c.mu.Unlock()
 	if subscribe != nil {
 		c.subscribe(subscribe)
@@ -144,6 +155,7 @@ func (c *Channel) finish() {
 	c.straggler = nil
 	c.sampling.Unlock()
 	c.cancel()
+	c.closeFields()
 	if c.link != nil {
 		c.link.Close()
 	}
@@ -164,10 +176,14 @@ func (c *Channel) Connected(ch *caclient.Channel, info caclient.Info) {
 	}
 	bare := c.hangups >= hangupsMax
 	c.mu.Unlock()
+	c.engine.fieldwork.sawConnection(now)
 	c.engine.log.Debug("channel connected", slog.String("pv", string(c.pv)), slog.String("addr", info.Addr))
 	switch {
 	case subscribe != nil:
 		c.subscribe(subscribe)
+		if !bare {
+			c.checkName()
+		}
 	case d != nil:
 		c.engine.discoveries.begin(d, ch, info, now, bare)
 	}
@@ -203,6 +219,7 @@ func (c *Channel) Disconnected(_ *caclient.Channel, cause error) {
 		c.hangups++
 	}
 	c.online, c.subscribed, c.discovery = nil, false, nil
+	c.disconnectFields()
 	if was {
 		c.connection = Disconnected
 	}

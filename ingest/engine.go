@@ -23,6 +23,7 @@ type Engine struct {
 	metrics     *metrics
 	discoveries *discoveries
 	stragglers  *stragglers
+	fieldwork   *fieldwork
 	buffers     sync.Pool // of *[]byte: one for each circuit that is decoding
 
 	// set by Run before anything else
@@ -30,6 +31,8 @@ type Engine struct {
 
 	// owned by Run's goroutine
 	infos map[schema.PVName]*schema.TypeInfo // every registered PV
+
+	fieldMonitors atomic.Int64 // of archive fields, in all channels
 
 	cursor atomic.Uint64 // newest event of the registry that has taken effect; set by Run's goroutine
 
@@ -53,6 +56,7 @@ func New(opt Options) (*Engine, error) {
 		opt:        opt,
 		log:        opt.Logger,
 		stragglers: newStragglers(),
+		fieldwork:  newFieldwork(),
 		buffers:    sync.Pool{New: func() any { return new([]byte) }},
 		infos:      make(map[schema.PVName]*schema.TypeInfo),
 		channels:   make(map[schema.PVName]*Channel),
@@ -82,6 +86,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var timers sync.WaitGroup
 	timers.Go(func() { e.discoveries.run(ctx) })
 	timers.Go(func() { e.stragglers.run(ctx) })
+	timers.Go(func() { e.fieldwork.run(ctx) })
 	timers.Go(func() { e.watchSilence(ctx) })
 	e.restore(ctx)
 	timers.Go(func() { e.keepCounters(ctx) })

@@ -11,6 +11,7 @@ type metrics struct {
 	transientErrors, disconnects prometheus.Counter
 	discovered, followErrors     prometheus.Counter
 	propertyChanges              prometheus.Counter
+	aliasesFound                 prometheus.Counter
 }
 
 // newMetrics registers the counters and the gauges that are read from e.
@@ -30,6 +31,7 @@ func newMetrics(reg prometheus.Registerer, e *Engine) (*metrics, error) {
 		disconnects:     counter("disconnects_total", "Channels that lost their connection."),
 		discovered:      counter("discoveries_total", "First connections handed to the registry."),
 		propertyChanges: counter("property_changes_total", "Times that an IOC told units, limits or labels that were new."),
+		aliasesFound:    counter("aliases_found_total", "Archived PVs whose IOC was found to know them by another name."),
 		followErrors:    counter("follow_errors_total", "Times that following the registry failed and began again."),
 	}
 	if reg == nil {
@@ -47,6 +49,8 @@ var (
 	channelsDesc = prometheus.NewDesc("pvlog_ingest_channels", "Channels of archived PVs by state of their connection.", []string{"state"}, nil)
 	activeDesc   = prometheus.NewDesc("pvlog_pvs_active", "PVs that are being archived.", nil, nil)
 	queuedDesc   = prometheus.NewDesc("pvlog_ingest_discoveries_queued", "PVs whose first connection is to be handed to the registry.", nil, nil)
+	fieldsDesc   = prometheus.NewDesc("pvlog_field_monitors", "Archive fields of PVs that are monitored by a channel of their own, connected or not.", nil, nil)
+	errandsDesc  = prometheus.NewDesc("pvlog_ingest_fieldwork_waiting", "Archive fields and names that wait for their turn to be asked of an IOC.", nil, nil)
 	heldDesc     = prometheus.NewDesc("pvlog_ingest_stragglers_waiting", "Scanned PVs with an update that waits for its period to end.", nil, nil)
 )
 
@@ -59,6 +63,8 @@ func (c channelCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- activeDesc
 	out <- queuedDesc
 	out <- heldDesc
+	out <- fieldsDesc
+	out <- errandsDesc
 }
 
 // Collect reads the engine.
@@ -70,4 +76,6 @@ func (c channelCollector) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(activeDesc, prometheus.GaugeValue, float64(n.Total))
 	out <- prometheus.MustNewConstMetric(queuedDesc, prometheus.GaugeValue, float64(c.e.discoveries.queued()))
 	out <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(c.e.stragglers.waiting()))
+	out <- prometheus.MustNewConstMetric(fieldsDesc, prometheus.GaugeValue, float64(c.e.fieldMonitors.Load()))
+	out <- prometheus.MustNewConstMetric(errandsDesc, prometheus.GaugeValue, float64(c.e.fieldwork.waiting()))
 }

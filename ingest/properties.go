@@ -71,7 +71,7 @@ func propertyTexts(m ca.Metadata) (texts [len(propertyNames)]string) {
 	}
 	for i, name := range propertyNames[2 : len(propertyNames)-1] {
 		if v, ok := m.Limits[name]; ok && !math.IsNaN(v) {
-			texts[2+i] = strconv.FormatFloat(v, 'g', -1, 64)
+			texts[2+i] = schema.FormatField(v)
 		}
 	}
 	for _, label := range m.EnumStrings {
@@ -91,20 +91,7 @@ func (c *Channel) Properties(_ *caclient.Channel, m ca.Metadata) {
 		return
 	}
 	c.engine.metrics.propertyChanges.Inc()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	set := c.settings.Load()
-	native := ca.SampleType(c.info.Native, c.info.Count != 1)
-	if c.online == nil || !set.known() || native != set.registered {
-		// A PV whose type has changed is described when its type is changed.
-		return
-	}
-	d := newDiscovery(c, c.info)
-	d.refresh = true
-	d.found.Host = "" // no reason for an event
-	d.found.describe(m)
-	c.refresh = d
-	c.engine.discoveries.handIn(d)
+	c.tell(func(f *Discovery) { f.describe(m) })
 }
 
 // discovered puts the properties that a discovery reads on the first sample;
@@ -140,5 +127,10 @@ func (c *Channel) subscribe(link *caclient.Channel) {
 		link.WatchProperties()
 	}
 	link.Subscribe(c.engine.opt.Mask)
+	c.mu.Lock()
+	if c.online == link && c.subscribed {
+		c.connectFields(link)
+	}
+	c.mu.Unlock()
 	c.engine.log.Debug("channel subscribed", slog.String("pv", string(c.pv)))
 }

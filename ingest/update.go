@@ -121,7 +121,7 @@ func (c *Channel) append(s schema.RawSample, at schema.Time) []byte {
 		s.Event = c.markers.appendTo(s.Event)
 	}
 	if later {
-		s.Event = c.properties.ride(s.Event)
+		s.Event = c.ride(s.Event, at)
 	}
 	began := time.Since(epoch)
 	err := c.engine.opt.Append(c.ctx, c.pv, s)
@@ -143,7 +143,7 @@ func (c *Channel) append(s schema.RawSample, at schema.Time) []byte {
 		c.markers.took()
 	}
 	if later {
-		c.properties.rode()
+		c.rode()
 		c.history.seen = newest{at: at, has: true}
 	}
 	return s.Event

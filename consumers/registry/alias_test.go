@@ -105,6 +105,17 @@ func TestSettingsAreChangedAndChecked(t *testing.T) {
 	if info, _ = r.Get("S:1"); !info.SkipAliasCheck {
 		t.Error("a change of settings ended the skipping of the alias check")
 	}
+	stale := set(func(s *schema.Settings) { s.Deadband = 9 })
+	stale.Expect = info.Sequence - 1
+	if err := r.Configure(ctx, operator, stale)[0].Err; !errors.Is(err, ErrChanged) || schema.CodeOf(err) != schema.Conflict {
+		t.Errorf("an edit of what has changed since: %v", err)
+	}
+	stale.Expect = info.Sequence
+	ok(t, r.Configure(ctx, operator, stale))
+	if info, _ = r.Get("S:1"); info.Deadband != 9 {
+		t.Errorf("after an edit of what is as expected: %+v", info)
+	}
+	ok(t, r.Configure(ctx, operator, set(func(s *schema.Settings) { s.Deadband = 0.25 })))
 	for words, change := range map[string]func(s *schema.Settings){
 		"deadband":     func(s *schema.Settings) { s.Deadband = -1 },
 		"drift window": func(s *schema.Settings) { s.DriftFuture = time.Millisecond },

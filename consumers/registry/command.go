@@ -15,6 +15,10 @@ import (
 // wants commands that may be repeated takes it for success.
 var ErrAlready = errors.New("nothing to do")
 
+// ErrChanged is in the chain of a [schema.Conflict] result when the PV has
+// changed since whoever asked had looked at it (see Edit.Expect).
+var ErrChanged = errors.New("changed by somebody else")
+
 // Actor is who asked for a command, for the history.
 type Actor struct {
 	Name   string // user name, "http", "engine"
@@ -45,7 +49,8 @@ type Parameters struct {
 type Edit struct {
 	PV             schema.PVName
 	Change         func(*schema.Settings) error
-	SkipAliasCheck *bool // nil keeps what is
+	SkipAliasCheck *bool  // nil keeps what is
+	Expect         uint64 // Sequence that the PV must have, or the result is a Conflict with [ErrChanged]; 0: any
 }
 
 // Definition states everything about a PV at once. With Override it replaces a

@@ -90,6 +90,9 @@ func decideConfigure(v view, e Edit) (*logpb.RegistryEvent, error) {
 	if !v.registered() {
 		return nil, schema.Errorf(schema.NotFound, "Unable to change the archival parameters for %s: it is not being archived", v.pv)
 	}
+	if e.Expect != 0 && e.Expect != v.info.Sequence {
+		return nil, raced(v, e.Expect)
+	}
 	set := v.info.Settings
 	set.Stores, set.ArchiveFields = slices.Clone(set.Stores), slices.Clone(set.ArchiveFields)
 	if e.Change != nil {
@@ -111,4 +114,11 @@ func decideConfigure(v view, e Edit) (*logpb.RegistryEvent, error) {
 	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Configured{Configured: &logpb.PVConfigured{
 		Settings: set.Message(), SkipAliasCheck: skip,
 	}}}, nil
+}
+
+// raced tells who was too late what became of the PV.
+func raced(v view, expect uint64) error {
+	err := schema.Errorf(schema.Conflict, "PV %s was changed by somebody else: it is at event %d, and %d was expected", v.pv, v.info.Sequence, expect)
+	err.Err = ErrChanged
+	return err
 }

@@ -25,7 +25,7 @@ type route struct {
 }
 
 func (s *Server) allRoutes() []*route {
-	return append(append(s.mgmtRoutes(), s.retrievalRoutes()...),
+	return append(slices.Concat(s.changeRoutes(), s.readRoutes(), s.retrievalRoutes()),
 		&route{path: "/api/v1/drops", method: http.MethodGet, query: "pv=GLOB&reason=WORD&limit=1000", summary: "samples that no partition could hold, with the reason", handle: s.getDrops},
 		&route{path: "/api/v1/pvs/{pv}/why", method: http.MethodGet, summary: "why samples of a PV reach their file, or at which link they do not", handle: s.getWhy},
 		&route{path: "/healthz", summary: "200 while all is well, 503 with what is not", handle: s.healthz},
@@ -34,27 +34,19 @@ func (s *Server) allRoutes() []*route {
 	)
 }
 
-func (s *Server) mgmtRoutes() []*route {
-	const list = "pv=A,B or a glob"
-	return append(s.changeRoutes(), []*route{
-		{path: "/mgmt/bpl/getPVStatus", query: list, post: true, summary: "what pvlog does with PVs", handle: s.getPVStatus},
-		{path: "/mgmt/bpl/getAllPVs", query: "pv=GLOB or regex=RE&limit=500", summary: "names of PVs", handle: s.getAllPVs},
-		{path: "/mgmt/bpl/getPVTypeInfo", query: "pv=A", summary: "all that is known of a PV", handle: s.getPVTypeInfo},
-		{path: "/mgmt/bpl/exportConfig", query: "complete=true", summary: "PVTypeInfo of all PVs, with aliases and PVs that never connected if asked", handle: s.exportAll},
-		{path: "/mgmt/bpl/exportConfigForAppliance", query: "complete=true", summary: "the same", handle: s.exportAll},
-		{path: "/mgmt/bpl/getVersions", summary: "version of each component", handle: s.getVersions},
-		{path: "/mgmt/bpl/getApplianceInfo", summary: "where the parts of the API are", handle: s.getApplianceInfo},
-		{path: "/mgmt/bpl/getAppliancesInCluster", summary: "the same as a list of one", handle: s.getAppliances},
-		{path: "/mgmt/bpl/ping", summary: "pong", handle: ping},
-	}...)
-}
-
 func (s *Server) retrievalRoutes() []*route {
 	routes := []*route{
 		{path: "/retrieval/bpl/getMatchingPVs", query: "pv=GLOB or regex=RE&limit=500", summary: "names of PVs", handle: s.getMatchingPVs},
 		{path: "/retrieval/bpl/searchForPVsRegex", query: "regex=RE", summary: "names of PVs, one a line", handle: s.searchForPVs},
-		{path: "/retrieval/bpl/getMetadata", query: "pv=A", summary: "all that is known of a PV, fields included", handle: s.getMetadata},
+		{path: "/retrieval/bpl/getMetadata", query: "pv=A", summary: "all that is known of a PV, fields included", handle: s.forPV(s.getMetadata)},
 		{path: "/retrieval/bpl/areWeArchivingPV", query: "pv=A", summary: "whether a PV is registered here", handle: s.areWeArchiving},
+		{path: "/retrieval/bpl/filterArchivedPVs", method: http.MethodPost, query: listedPVs, summary: "which names of a list are archived", handle: s.sieve(true)},
+		{path: "/retrieval/bpl/getPVDetails", query: onePVQuery, summary: "requests for a PV's samples", handle: s.forPV(s.retrievalPVDetails)},
+		{path: "/retrieval/bpl/getApplianceMetrics", summary: "requests for samples", handle: withValues(s.retrievalMetrics)},
+		{path: "/retrieval/bpl/getApplianceMetricsForAppliance", query: identityHere, summary: "the same", handle: withValues(s.retrievalMetrics)},
+		{path: "/retrieval/bpl/getInstanceMetricsForAppliance", query: identityHere, summary: "the same", handle: withValues(s.retrievalMetrics)},
+		{path: "/retrieval/bpl/getProcessMetrics", summary: "a day of load and memory", handle: s.processMetrics("RETRIEVAL")},
+		{path: "/retrieval/bpl/getClientConfig", query: "configFile=NAME", summary: "404: no files of clients are kept", handle: withValues(s.clientConfig)},
 		{path: "/retrieval/bpl/getVersion", summary: "version of pvlog", handle: s.getVersion},
 		{path: "/retrieval/bpl/ping", summary: "pong", handle: ping},
 		{path: "/retrieval/ping", summary: "pong", handle: ping},
