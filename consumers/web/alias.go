@@ -14,7 +14,7 @@ func (s *Server) one(r *http.Request) (listing, *schema.TypeInfo, error) {
 	if err != nil {
 		return l, nil, err
 	}
-	info, err := s.pvNamed(pv)
+	info, err := s.registered(pv)
 	return l, info, err
 }
 
@@ -34,8 +34,8 @@ func readOne(r *http.Request) (listing, schema.PVName, error) {
 	return l, pv, err
 }
 
-// pvNamed gives the PV that a name stands for.
-func (s *Server) pvNamed(name schema.PVName) (*schema.TypeInfo, error) {
+// registered gives the PV that a name stands for.
+func (s *Server) registered(name schema.PVName) (*schema.TypeInfo, error) {
 	if found, ok := s.options.Registry.Resolve(name); ok && found.Field == "" {
 		return found.Info, nil
 	}

@@ -308,7 +308,7 @@ func (s *Server) putTypeInfo(w http.ResponseWriter, r *http.Request) error {
 	if result.Err != nil {
 		return result.Err
 	}
-	info, err := s.pvNamed(pv)
+	info, err := s.registered(pv)
 	if err != nil {
 		return err
 	}

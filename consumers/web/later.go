@@ -84,7 +84,7 @@ func (l listing) need(names ...string) error {
 
 // hasStore reports whether a PV's PVTypeInfo states a store.
 func (s *Server) hasStore(info *schema.TypeInfo, storage string) bool {
-	return slices.ContainsFunc(s.storeURLs(info), func(u string) bool { name, err := parsePlugin(u); return err == nil && name == storage })
+	return slices.ContainsFunc(s.storeURLs(info), func(u string) bool { name, err := storeName(u); return err == nil && name == storage })
 }
 
 func (s *Server) consolidate(w http.ResponseWriter, r *http.Request) error {
@@ -109,7 +109,7 @@ func (s *Server) changeStore(w http.ResponseWriter, r *http.Request) error {
 		err = l.need("newbackend", "storage")
 	}
 	if err == nil {
-		_, err = parsePlugin(l.values.Get("newbackend"))
+		_, err = storeName(l.values.Get("newbackend"))
 	}
 	switch {
 	case err != nil:
@@ -160,7 +160,7 @@ func (s *Server) appendAndAlias(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		info, err := s.pvNamed(pv)
+		info, err := s.registered(pv)
 		if err != nil {
 			return err
 		}

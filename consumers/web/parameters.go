@@ -112,7 +112,7 @@ func (s *Server) modifyFields(w http.ResponseWriter, r *http.Request) error {
 	if err := s.options.Registry.Configure(r.Context(), actorOf(r, l), edit)[0].Err; err != nil {
 		return err
 	}
-	now, err := s.pvNamed(info.PV)
+	now, err := s.registered(info.PV)
 	if err != nil {
 		return err
 	}

@@ -89,14 +89,14 @@ func (s *Server) modifyStoreURL(w http.ResponseWriter, r *http.Request) error {
 	if storage == "" || next == "" {
 		return refuse(schema.Invalid, "add storage=NAME&plugin_url=URL to the request", "storage or plugin_url is missing")
 	}
-	if _, err := parsePlugin(next); err != nil {
+	if _, err := storeName(next); err != nil {
 		return err
 	}
 	if info.State == schema.Archiving {
 		return schema.Errorf(schema.Conflict, "PV is not paused %s", info.PV)
 	}
 	urls := slices.Clone(s.storeURLs(info))
-	place := slices.IndexFunc(urls, func(u string) bool { name, err := parsePlugin(u); return err == nil && name == storage })
+	place := slices.IndexFunc(urls, func(u string) bool { name, err := storeName(u); return err == nil && name == storage })
 	if place < 0 {
 		return refuse(schema.NotFound, "/mgmt/bpl/getStoresForPV lists the PV's stores", "Cannot find store with name %s", storage)
 	}
@@ -110,9 +110,9 @@ func (s *Server) modifyStoreURL(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// parsePlugin gives the name of the store that a plugin URL of the Appliance
+// storeName is the name of the store that a plugin URL of the Appliance
 // describes.
-func parsePlugin(plugin string) (string, error) {
+func storeName(plugin string) (string, error) {
 	const hint = "such as pb://localhost?name=STS&rootFolder=/data/sts&partitionGranularity=PARTITION_HOUR"
 	u, err := url.Parse(plugin)
 	if err != nil || !slices.Contains([]string{"pb", "parquet", "pbraw", "blackhole", "merge", "rtree"}, u.Scheme) {

@@ -113,8 +113,8 @@ func withDefaults(o Options) Options {
 	if o.Health == nil {
 		o.Health = func() Health { return Health{} }
 	}
-	o.Writes = o.Writes.withDefaults()
 	o.Parts = o.Parts.withDefaults()
+	o.Writes = o.Writes.withDefaults()
 	if o.Gatherer == nil {
 		o.Gatherer = prometheus.NewRegistry()
 	}
