@@ -11,7 +11,7 @@ import (
 
 // parts gives web what its reports show of the other parts.
 func (a *Appliance) parts() web.Parts {
-	return web.Parts{Archived: a.archived, Engine: a.engineWork, Spaces: a.spaces, Properties: a.config.properties()}
+	return web.Parts{Archived: a.archived, Fields: a.engine.Fields, Engine: a.engineWork, Spaces: a.spaces, Properties: a.config.properties()}
 }
 
 // archived gives web what the archive has done for a PV.
