@@ -199,6 +199,7 @@ func (a *Archive) commit(appends []written) {
 		w.f.file.length, w.f.file.tried = w.length, false
 		w.f.file.last = w.part.last
 		a.metrics.stored.Add(float64(len(w.part.refs)))
+		a.metrics.events.Add(float64(len(w.part.refs)))
 		a.tallyStored(w.f.tally, len(w.part.refs), w.part.last)
 		a.forget(w.f, w.part)
 		w.f.mu.Unlock()
