@@ -10,14 +10,13 @@ import (
 )
 
 // report is one of the Appliance's lists of PVs: rank says which PVs stand in
-// it and by what number, largest first; row is what it says of one, all values
-// text. Both are called with what is known of the PV's channel.
+// it and by what number, largest first; row is what it says of one. Both are called with what is known of the PV's channel.
 type report struct {
 	channels  bool // only PVs that the engine has a channel for
 	limit     int  // rows if the client does not say; negative: all
 	ascending bool // smallest first
 	rank      func(p standing) (by float64, in bool)
-	row       func(p standing) map[string]string
+	row       func(p standing) texts
 }
 
 // standing is a PV as a report sees it.
@@ -48,7 +47,7 @@ func (s *Server) answer(rep report) handler {
 		}
 		list := newArray(w)
 		for _, place := range s.places(rep, limit) {
-			list.add(rep.row(s.standing(place.info)))
+			list.addTexts(rep.row(s.standing(place.info)))
 		}
 		list.end()
 		return nil

@@ -38,6 +38,7 @@ type Options struct {
 	// DeleteData moves a PV's files away after it was deleted from the
 	// registry; default: deletePV with deleteData=true is refused.
 	DeleteData func(ctx context.Context, pv schema.PVName) error
+	Writes                         // what changing requests need besides
 	Drops      Drops               // the drop log; default: empty
 	Health     func() Health       // default: healthy
 	Why        Why                 // walks a PV's way; default: refused
@@ -113,6 +114,7 @@ func withDefaults(o Options) Options {
 		o.Health = func() Health { return Health{} }
 	}
 	o.Parts = o.Parts.withDefaults()
+	o.Writes = o.Writes.withDefaults()
 	if o.Gatherer == nil {
 		o.Gatherer = prometheus.NewRegistry()
 	}

@@ -18,18 +18,14 @@ import (
 func (s *Server) storesOf(w http.ResponseWriter, _ url.Values, n named) error {
 	stores := map[string]string{}
 	for i, store := range s.storeURLs(n.Info) {
-		stores[storeName(store, i)] = store
+		name, err := storeName(store)
+		if err != nil { // one that was registered long ago
+			name = "store" + strconv.Itoa(i+1)
+		}
+		stores[name] = store
 	}
 	writeJSON(w, http.StatusOK, stores)
 	return nil
-}
-
-// storeName is the name that a plugin URL states, or its place in the list.
-func storeName(plugin string, i int) string {
-	if u, err := url.Parse(plugin); err == nil && u.Query().Get("name") != "" {
-		return u.Query().Get("name")
-	}
-	return "store" + strconv.Itoa(i+1)
 }
 
 // spaces answers the room of each store. How long copies into it take is not
@@ -75,8 +71,8 @@ func (s *Server) storageConsumed(w http.ResponseWriter, r *http.Request) error {
 	}}
 	list := newArray(w)
 	for _, place := range s.places(rep, limit) {
-		list.add(map[string]string{"pvName": string(place.info.PV), "instance": s.options.Identity,
-			"storageConsumed": strconv.FormatInt(int64(place.by), 10), "storageConsumedInMB": round(place.by / (1 << 20))})
+		list.addTexts(texts{"pvName", string(place.info.PV), "instance", s.options.Identity,
+			"storageConsumed", strconv.FormatInt(int64(place.by), 10), "storageConsumedInMB", round(place.by / (1 << 20))})
 	}
 	list.end()
 	return nil
@@ -138,31 +134,31 @@ func (s *Server) lastStamps(infos []*schema.TypeInfo) (func(info *schema.TypeInf
 	}, nil
 }
 
-// timeSpan answers when each PV began and its newest sample, by name.
+// timeSpan answers when each PV began and its newest sample, as an object with
+// the PVs' names as keys.
 func (s *Server) timeSpan(w http.ResponseWriter, pvs []*schema.TypeInfo) error {
 	last, err := s.lastStamps(pvs)
 	if err != nil {
 		return err
 	}
-	body := make(map[string]map[string]string, len(pvs))
+	list := newObject(w)
 	for _, info := range pvs {
-		body[string(info.PV)] = span(info)
-		body[string(info.PV)]["lastEvent"] = strconv.FormatInt(last(info), 10)
+		list.addNamed(string(info.PV), append(span(info), "lastEvent", strconv.FormatInt(last(info), 10)))
 	}
-	writeJSON(w, http.StatusOK, body)
+	list.end()
 	return nil
 }
 
-func span(info *schema.TypeInfo) map[string]string {
-	return map[string]string{"pvName": string(info.PV), "creationTS": strconv.FormatInt(info.Created.Unix(), 10),
-		"paused": strconv.FormatBool(info.State == schema.Paused)}
+func span(info *schema.TypeInfo) texts {
+	return texts{"pvName", string(info.PV), "creationTS", strconv.FormatInt(info.Created.Unix(), 10),
+		"paused", strconv.FormatBool(info.State == schema.Paused)}
 }
 
 // creations answers when each PV was asked for.
 func (s *Server) creations(w http.ResponseWriter, pvs []*schema.TypeInfo) error {
 	list := newArray(w)
 	for _, info := range pvs {
-		list.add(span(info))
+		list.addTexts(span(info))
 	}
 	list.end()
 	return nil
@@ -177,22 +173,7 @@ func (s *Server) lastStampReport(w http.ResponseWriter, pvs []*schema.TypeInfo) 
 	}
 	list := newArray(w)
 	for _, info := range running {
-		list.add(map[string]string{"pvName": string(info.PV), "lastEvent": strconv.FormatInt(last(info), 10)})
-	}
-	list.end()
-	return nil
-}
-
-// exportConfig answers the PVTypeInfo of every PV that has connected.
-func (s *Server) exportConfig(w http.ResponseWriter, values url.Values) error {
-	if err := s.mine(values); err != nil {
-		return err
-	}
-	list := newArray(w)
-	for _, info := range s.options.Registry.All() {
-		if typed(info) == nil {
-			list.add(s.typeInfo(info))
-		}
+		list.addTexts(texts{"pvName", string(info.PV), "lastEvent", strconv.FormatInt(last(info), 10)})
 	}
 	list.end()
 	return nil
