@@ -16,24 +16,24 @@ func TestAnAliasIsArchivedOnceUnderItsRealName(t *testing.T) {
 	ioc, s := simulated(t, simioc.Record{Name: "real", Aliases: []string{"alias"}, Type: ca.DBRDouble, Value: 1.0,
 		Units: "mm", Desc: "a motor", Limits: simioc.Limits{HIHI: 9, Alarm: true}})
 	s.start()
-	s.mustGet("/mgmt/bpl/archivePV", url.Values{"pv": {"sim:alias,sim:alias.HIHI"}})
+	s.mustGet("/mgmt/bpl/archivePV", url.Values{"pv": {"sim:alias,sim:alias.MDEL"}})
 	s.awaitRealName("sim:alias", "sim:real")
-	s.awaitRealName("sim:alias.HIHI", "sim:real.HIHI")
+	s.awaitRealName("sim:alias.MDEL", "sim:real.MDEL")
 	if err := ioc.Put("sim:real", 2.0); err != nil {
 		t.Fatal(err)
 	}
-	for pv, n := range map[string]int{"sim:real": 2, "sim:alias": 2, "sim:real.HIHI": 1, "sim:alias.HIHI": 1} {
+	for pv, n := range map[string]int{"sim:real": 2, "sim:alias": 2, "sim:real.MDEL": 1, "sim:alias.MDEL": 1} {
 		s.awaitSamples(pv, n)
 	}
 	s.archive("sim:real") // by its other name: it is being archived already
-	s.awaitAliases("sim:alias sim:real", "sim:alias.HIHI sim:real.HIHI")
+	s.awaitAliases("sim:alias sim:real", "sim:alias.MDEL sim:real.MDEL")
 	s.stop()
 	s.start() // aliases are known from the registry
-	s.awaitAliases("sim:alias sim:real", "sim:alias.HIHI sim:real.HIHI")
+	s.awaitAliases("sim:alias sim:real", "sim:alias.MDEL sim:real.MDEL")
 	s.awaitConnected("sim:real")
 	s.stop()
 	for pv, samples := range readStore(t, s.storeRoot()) {
-		if pv != "sim:real" && pv != "sim:real.HIHI" {
+		if pv != "sim:real" && pv != "sim:real.MDEL" {
 			t.Errorf("%d samples of %s are stored", len(samples), pv)
 		}
 	}

@@ -157,10 +157,10 @@ func TestEpicsAnAliasIsArchivedUnderItsRealName(t *testing.T) {
 	s := newServer(t, []string{"EPICS_CA_ADDR_LIST=" + ioc.addr(), "EPICS_CA_AUTO_ADDR_LIST=NO"})
 	s.start()
 	alias, real := matrixPrefix+"alias", matrixPrefix+"double"
-	s.mustGet("/mgmt/bpl/archivePV", url.Values{"pv": {alias + "," + alias + ".DRVH"}})
+	s.mustGet("/mgmt/bpl/archivePV", url.Values{"pv": {alias + "," + alias + ".HYST"}})
 	s.awaitRealName(alias, real)
-	s.awaitRealName(alias+".DRVH", real+".DRVH")
-	s.awaitAliases(alias+" "+real, alias+".DRVH "+real+".DRVH")
+	s.awaitRealName(alias+".HYST", real+".HYST")
+	s.awaitAliases(alias+" "+real, alias+".HYST "+real+".HYST")
 	client := newMatrixClient(t, caclient.Options{}, ioc.addr())
 	w, ch := client.watch(alias)
 	await(t, w.connected, "connection to write")
@@ -172,7 +172,7 @@ func TestEpicsAnAliasIsArchivedUnderItsRealName(t *testing.T) {
 	})
 	s.stop()
 	stored := readStore(t, s.storeRoot())
-	if len(stored[real]) != 2 || len(stored[real+".DRVH"]) != 1 || len(stored) != 2 {
+	if len(stored[real]) != 2 || len(stored[real+".HYST"]) != 1 || len(stored) != 2 {
 		t.Errorf("the store has %d PVs: %v", len(stored), stored)
 	}
 	if got := stored[real][0].fields; got["DESC"] != "an analog output" || got["EGU"] != "°C" || got["HIHI"] != "9" {
