@@ -49,7 +49,7 @@ func (e *Engine) monitored(fields []string) []string {
 
 // configureFields makes the monitors agree with the list of archive fields
 // (S25): those of fields that left are ended and forgotten, new ones begin, and
-// the others go on as they are. The engine's goroutine calls it, alone.
+// the others go on as they are. It is called with settling held.
 func (c *Channel) configureFields(fields []string) {
 	names := c.engine.monitored(fields)
 	set := c.fields.Load()

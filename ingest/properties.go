@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"hash/maphash"
-	"log/slog"
 	"math"
 	"strconv"
 
@@ -113,24 +112,9 @@ func (p *properties) rode() { p.riding = nil }
 
 // paused notes, for the next sample, that flow control had the IOC paused: it
 // may have merged what happened then.
-func (c *Channel) paused(u caclient.Update) {
+func (c *Channel) paused(u *caclient.Update) {
 	if u.Paused == 0 || len(c.properties.riding) > maxRiding {
 		return
 	}
 	c.properties.riding = schema.AppendField(c.properties.riding, "flowpausedsecs", strconv.FormatFloat(u.Paused.Seconds(), 'f', 6, 64))
-}
-
-// subscribe asks for everything that is archived of a channel; properties
-// first, so that they ride on the first sample.
-func (c *Channel) subscribe(link *caclient.Channel) {
-	if !c.engine.opt.NoProperties {
-		link.WatchProperties()
-	}
-	link.Subscribe(c.engine.opt.Mask)
-	c.mu.Lock()
-	if c.online == link && c.subscribed {
-		c.connectFields(link)
-	}
-	c.mu.Unlock()
-	c.engine.log.Debug("channel subscribed", slog.String("pv", string(c.pv)))
 }

@@ -24,6 +24,19 @@ type Actor struct {
 	Name   string // user name, "http", "engine"
 	Source string // address it came from
 	Reason string // free text
+
+	// ChangeID is common to all events of the command: letters, digits, '.',
+	// '_' and '-', at most 100, as of [NewChangeID]; "": one is made. A command
+	// that is repeated with its id, because its answer was lost, goes on where it
+	// was and gives the same results without second events. Two commands with one
+	// id are one change to [Registry.UndoChange], if each names at most 1,000 PVs.
+	ChangeID string
+
+	// Progress is told the results of each batch once it is in force: how many
+	// of all PVs are through, and those that just came through. It is called from
+	// another goroutine, never from two at once, and never after the command
+	// returned. nil: nobody wants to know.
+	Progress func(done, total int, finished []Result)
 }
 
 // Request asks for a PV to be archived. Of its settings, the zero value of the
@@ -81,8 +94,9 @@ type Discovery struct {
 // durable and applied, or when nothing had to change; otherwise a
 // [schema.Error] that says why the PV was left as it is.
 type Result struct {
-	PV  schema.PVName
-	Err error
+	PV       schema.PVName
+	Err      error
+	Sequence uint64 // of the event that came of it; 0: none
 }
 
 // Names of commands: labels of the metric.
@@ -98,7 +112,14 @@ const (
 	commandAlias   = "add_alias"
 	commandUnalias = "remove_alias"
 	commandFlag    = "set_flag"
+	commandExpire  = "expire"
+	commandUndo    = "undo"
 )
+
+// Of all commands: more than 1,000 PVs are one change that goes in batches,
+// each stored together or not at all (see [Registry.Changes]). A change is gone
+// on with after a crash, after its caller went away and when a fault is over;
+// what was left of it then has an [schema.Unavailable] result that says so.
 
 // Archive registers PVs. A PV that is registered already gives a Conflict with
 // [ErrAlready] ("already being archived"); one whose files would be those of
@@ -107,32 +128,48 @@ const (
 func (r *Registry) Archive(ctx context.Context, actor Actor, requests ...Request) []Result {
 	steps := make([]step, len(requests))
 	for i, q := range requests {
-		steps[i] = step{pv: q.PV, decide: func(v view) (*logpb.RegistryEvent, error) { return decideArchive(v, q) }}
+		requested := func() (*logpb.PVRequested, error) { return request(q.PV, q) }
+		steps[i] = step{
+			pv:     q.PV,
+			decide: func(v view) (*logpb.RegistryEvent, error) { return decideArchive(v, requested) },
+			write: func(v view) (it item, err error) {
+				it.request, err = requested()
+				return it, err
+			},
+		}
 	}
-	return r.command(ctx, commandArchive, actor, steps)
+	return r.command(ctx, order{command: commandArchive}, actor, steps)
 }
 
 // Pause ends the sampling of PVs until they are resumed.
 func (r *Registry) Pause(ctx context.Context, actor Actor, pvs ...schema.PVName) []Result {
-	return r.command(ctx, commandPause, actor, each(pvs, decidePause))
+	return r.each(ctx, order{command: commandPause}, actor, pvs)
 }
 
 // Resume lets paused or stopped PVs be sampled again.
 func (r *Registry) Resume(ctx context.Context, actor Actor, pvs ...schema.PVName) []Result {
-	return r.command(ctx, commandResume, actor, each(pvs, decideResume))
+	return r.each(ctx, order{command: commandResume}, actor, pvs)
 }
 
 // Stop ends the sampling of PVs; registration and data stay.
 func (r *Registry) Stop(ctx context.Context, actor Actor, pvs ...schema.PVName) []Result {
-	return r.command(ctx, commandStop, actor, each(pvs, decideStop))
+	return r.each(ctx, order{command: commandStop}, actor, pvs)
 }
 
-// Delete ends the registration of paused or stopped PVs. deleteData is carried
-// in the event for whoever owns the files.
+// Delete ends the registration of paused or stopped PVs; their aliases go with
+// them. deleteData is carried in the event for whoever owns the files.
 func (r *Registry) Delete(ctx context.Context, actor Actor, deleteData bool, pvs ...schema.PVName) []Result {
-	return r.command(ctx, commandDelete, actor, each(pvs, func(v view) (*logpb.RegistryEvent, error) {
-		return decideDelete(v, deleteData)
-	}))
+	return r.each(ctx, order{command: commandDelete, data: deleteData}, actor, pvs)
+}
+
+// each is a command that needs nothing but names.
+func (r *Registry) each(ctx context.Context, o order, actor Actor, pvs []schema.PVName) []Result {
+	steps := make([]step, len(pvs))
+	for i, pv := range pvs {
+		steps[i] = r.stepOf(o, item{pv: pv})
+		steps[i].write = func(view) (item, error) { return item{}, nil }
+	}
+	return r.command(ctx, o, actor, steps)
 }
 
 // ChangeParameters changes sampling method and period. Asking for what is
@@ -156,47 +193,67 @@ func (p Parameters) change(s *schema.Settings) error {
 }
 
 // Configure changes the settings of PVs. An edit that changes nothing succeeds
-// without an event.
+// without an event. Of more than 1,000 the edits are made at once, and of each
+// PV what they changed is set when its turn comes.
 func (r *Registry) Configure(ctx context.Context, actor Actor, edits ...Edit) []Result {
 	steps := make([]step, len(edits))
 	for i, e := range edits {
-		steps[i] = step{pv: e.PV, decide: func(v view) (*logpb.RegistryEvent, error) { return decideConfigure(v, e) }}
+		steps[i] = step{
+			pv:     e.PV,
+			decide: func(v view) (*logpb.RegistryEvent, error) { return decideConfigure(v, e) },
+			write:  func(v view) (item, error) { return writeEdit(v, e) },
+		}
 	}
-	return r.command(ctx, commandChange, actor, steps)
+	return r.command(ctx, order{command: commandChange}, actor, steps)
 }
 
-// Define states everything about PVs: an import, or a new name of a PV.
+// Define states everything about PVs: an import, or a new name of a PV. In a
+// call on more than 1,000 PVs all or none override.
 func (r *Registry) Define(ctx context.Context, actor Actor, definitions ...Definition) []Result {
+	o := order{command: commandDefine}
 	steps := make([]step, len(definitions))
 	for i, d := range definitions {
-		steps[i] = step{pv: d.Info.PV, exact: true, decide: func(v view) (*logpb.RegistryEvent, error) { return decideDefine(v, d) }}
+		o.override = definitions[0].Override
+		define := func() (*logpb.PVDefined, error) { return definition(d.Info.PV, d) }
+		steps[i] = step{
+			pv: d.Info.PV, exact: true,
+			decide: func(v view) (*logpb.RegistryEvent, error) { return decideDefine(v, d.Override, define) },
+			write: func(view) (it item, err error) {
+				if d.Override != o.override {
+					return it, schema.Errorf(schema.Invalid, "definition of %s: in one command on many PVs all or none override", d.Info.PV)
+				}
+				it.definition, err = define()
+				return it, err
+			},
+		}
 	}
-	return r.command(ctx, commandDefine, actor, steps)
+	return r.command(ctx, o, actor, steps)
 }
 
 // AddAlias lets names stand for registered PVs. The name of a PV that was
 // requested and never connected becomes an alias, that of another one is a
 // Conflict.
 func (r *Registry) AddAlias(ctx context.Context, actor Actor, aliases ...Alias) []Result {
-	steps := make([]step, len(aliases))
-	for i, a := range aliases {
-		steps[i] = step{pv: a.Alias, exact: true, decide: func(v view) (*logpb.RegistryEvent, error) { return decideAlias(v, a) }}
-	}
-	return r.command(ctx, commandAlias, actor, steps)
+	return r.alias(ctx, order{command: commandAlias}, actor, aliases)
 }
 
 // RemoveAlias lets names stand for nothing any more.
 func (r *Registry) RemoveAlias(ctx context.Context, actor Actor, aliases ...Alias) []Result {
+	return r.alias(ctx, order{command: commandUnalias}, actor, aliases)
+}
+
+func (r *Registry) alias(ctx context.Context, o order, actor Actor, aliases []Alias) []Result {
 	steps := make([]step, len(aliases))
 	for i, a := range aliases {
-		steps[i] = step{pv: a.Alias, exact: true, decide: func(v view) (*logpb.RegistryEvent, error) { return decideUnalias(v, a) }}
+		steps[i] = r.stepOf(o, item{pv: a.Alias, target: a.PV})
+		steps[i].write = func(view) (item, error) { return item{target: a.PV}, nil }
 	}
-	return r.command(ctx, commandUnalias, actor, steps)
+	return r.command(ctx, o, actor, steps)
 }
 
 // SetFlag sets a named flag, which stays over restarts.
 func (r *Registry) SetFlag(ctx context.Context, actor Actor, name string, value bool) error {
-	return r.command(ctx, commandFlag, actor, []step{{pv: schema.FlagName(name), exact: true, decide: func(v view) (*logpb.RegistryEvent, error) {
+	return r.command(ctx, order{command: commandFlag}, actor, []step{{pv: schema.FlagName(name), exact: true, decide: func(v view) (*logpb.RegistryEvent, error) {
 		return decideFlag(v, name, value)
 	}}})[0].Err
 }
@@ -210,13 +267,5 @@ func (r *Registry) Started(ctx context.Context, actor Actor, found ...Discovery)
 	for i, d := range found {
 		steps[i] = step{pv: d.PV, decide: func(v view) (*logpb.RegistryEvent, error) { return decideStarted(v, d) }}
 	}
-	return r.command(ctx, commandStarted, actor, steps)
-}
-
-func each(pvs []schema.PVName, decide func(view) (*logpb.RegistryEvent, error)) []step {
-	steps := make([]step, len(pvs))
-	for i, pv := range pvs {
-		steps[i] = step{pv: pv, decide: decide}
-	}
-	return steps
+	return r.command(ctx, order{command: commandStarted}, actor, steps)
 }

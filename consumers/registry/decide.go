@@ -30,8 +30,10 @@ type view struct {
 	owner schema.PVName    // another registered PV with the same path, "": none
 	flag  *bool            // of a named flag, nil: never set
 
+	sequence uint64 // of the newest event of the name
+
 	lookup  func(schema.PVName) *schema.TypeInfo // another name, nil: not registered
-	aliases func(schema.PVName) int              // how many aliases a PV has
+	aliases func(schema.PVName) []schema.PVName  // the aliases of a PV; shared
 }
 
 // registered reports whether the name is that of a PV, and no alias.
@@ -40,7 +42,9 @@ func (v view) registered() bool { return v.info != nil && v.info.State != schema
 // The decisions are pure: the event that a command makes of a PV (without the
 // words common to all events), nil if nothing has to change, or the refusal.
 
-func decideArchive(v view, q Request) (*logpb.RegistryEvent, error) {
+// decideArchive takes what is asked for from a function, since it is checked
+// only for a PV that can be archived at all.
+func decideArchive(v view, requested func() (*logpb.PVRequested, error)) (*logpb.RegistryEvent, error) {
 	if err := checkName(v.pv); err != nil {
 		return nil, err
 	}
@@ -54,11 +58,11 @@ func decideArchive(v view, q Request) (*logpb.RegistryEvent, error) {
 	case v.owner != "":
 		return nil, samePath(v)
 	}
-	requested, err := request(v.pv, q)
+	q, err := requested()
 	if err != nil {
 		return nil, err
 	}
-	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Requested{Requested: requested}}, nil
+	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Requested{Requested: q}}, nil
 }
 
 // checkName refuses a name that is not in its one form.
@@ -137,7 +141,23 @@ func decideDelete(v view, data bool) (*logpb.RegistryEvent, error) {
 		return nil, schema.Errorf(schema.Conflict,
 			"We will not stop archiving PV %s if it is not paused. Please pause recording first.", v.pv)
 	}
-	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Deleted{Deleted: &logpb.PVDeleted{Data: data}}}, nil
+	return deleted(v, data)
+}
+
+// maxAliases bounds the aliases that go with a PV in one atomic step.
+const maxAliases = maxAtomic - 1
+
+// deleted ends a registration, and what stands for it.
+func deleted(v view, data bool) (*logpb.RegistryEvent, error) {
+	aliases := v.aliases(v.pv)
+	if len(aliases) > maxAliases {
+		return nil, schema.Errorf(schema.Conflict, "PV %s has %d aliases, more than can go with it at once (%d): remove some first", v.pv, len(aliases), maxAliases)
+	}
+	d := &logpb.PVDeleted{Data: data}
+	for _, alias := range aliases {
+		d.Aliases = append(d.Aliases, string(alias))
+	}
+	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Deleted{Deleted: d}}, nil
 }
 
 func decideStarted(v view, d Discovery) (*logpb.RegistryEvent, error) {

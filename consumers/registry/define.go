@@ -8,19 +8,20 @@ import (
 	"pvlog/schema/logpb"
 )
 
-func decideDefine(v view, d Definition) (*logpb.RegistryEvent, error) {
+// decideDefine takes the definition from a function, like decideArchive.
+func decideDefine(v view, override bool, define func() (*logpb.PVDefined, error)) (*logpb.RegistryEvent, error) {
 	if err := checkName(v.pv); err != nil {
 		return nil, err
 	}
 	switch {
 	case v.info != nil && v.info.State == schema.Alias:
 		return nil, schema.Errorf(schema.Conflict, "PV %s is an alias of %s: remove the alias first", v.pv, v.info.AliasOf)
-	case v.info != nil && !d.Override:
+	case v.info != nil && !override:
 		return nil, already("PV %s is registered already", v.pv)
 	case v.owner != "":
 		return nil, samePath(v)
 	}
-	defined, err := definition(v.pv, d)
+	defined, err := define()
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func decideAlias(v view, a Alias) (*logpb.RegistryEvent, error) {
 		return nil, schema.Errorf(schema.NotFound, "alias %s: PV %s is not being archived", a.Alias, a.PV)
 	case target.State == schema.Alias:
 		return nil, schema.Errorf(schema.Conflict, "alias %s: %s is itself an alias of %s: name that one", a.Alias, a.PV, target.AliasOf)
-	case v.aliases(v.pv) > 0:
+	case len(v.aliases(v.pv)) > 0:
 		return nil, schema.Errorf(schema.Conflict, "PV %s has aliases of its own and cannot become one", v.pv)
 	case v.info == nil:
 	case v.info.State == schema.Alias && v.info.AliasOf == a.PV:
@@ -105,7 +106,7 @@ func decideUnalias(v view, a Alias) (*logpb.RegistryEvent, error) {
 	case !isAlias || a.PV != "" && v.info.AliasOf != a.PV:
 		return nil, schema.Errorf(schema.NotFound, "%s is not an alias of %s", a.Alias, a.PV)
 	}
-	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_AliasRemoved{AliasRemoved: &logpb.AliasRemoved{}}}, nil
+	return removed(v.info.AliasOf), nil
 }
 
 // maxFlagBytes bounds the name of a flag, which is part of a subject.

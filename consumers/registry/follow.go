@@ -27,12 +27,15 @@ type followed struct {
 }
 
 // Run follows the log into Badger until ctx ends, and then returns nil. A full
-// disk or an unreachable log pauses it; it goes on by itself.
+// disk or an unreachable log pauses it; it goes on by itself. Beside that it
+// goes on with interrupted changes and ends requests whose time is over.
 func (r *Registry) Run(ctx context.Context) error {
 	defer close(r.stopped)
 	var loops sync.WaitGroup
 	defer loops.Wait()
 	loops.Go(func() { r.compactLoop(ctx) })
+	loops.Go(func() { r.resumeLoop(ctx) })
+	loops.Go(func() { r.expireLoop(ctx) })
 	retry := retryFirst
 	for {
 		begun := r.Cursor()

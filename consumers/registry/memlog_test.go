@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
+	"pvlog/schema"
 	"pvlog/schema/logpb"
 	"pvlog/streams"
 )
@@ -113,6 +115,36 @@ func (l *memLog) Last(context.Context) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return uint64(len(l.events)), nil
+}
+
+func (l *memLog) History(ctx context.Context, pv schema.PVName, from uint64, visit func(uint64, *logpb.RegistryEvent) error) error {
+	for seq := max(from, 1); ctx.Err() == nil; seq++ {
+		if last, _ := l.Last(ctx); seq > last {
+			return nil
+		}
+		e, _, err := l.wait(ctx, seq)
+		if err == nil && e.GetPv() == string(pv) {
+			err = visit(seq, e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (l *memLog) Since(ctx context.Context, t time.Time) (uint64, error) {
+	last, _ := l.Last(ctx)
+	for seq := uint64(1); seq <= last; seq++ {
+		e, _, err := l.wait(ctx, seq)
+		if err != nil {
+			return 0, err
+		}
+		if e.GetTime() >= t.UnixNano() {
+			return seq, nil
+		}
+	}
+	return last + 1, nil
 }
 
 // cut takes the newest events away, as a log that lost its tail.

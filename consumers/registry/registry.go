@@ -7,7 +7,8 @@
 // Badger folder that holds state and cursor, changed in one transaction. It
 // promises that a command has returned only after its event is durable in the
 // log and applied here (read your writes), that of two racing commands one is
-// told so, that the Badger folder may be deleted, corrupted or older or newer
+// told so, that a command on many PVs is finished whatever interrupts it, that
+// what was done can be looked up and taken back, that the Badger folder may be deleted, corrupted or older or newer
 // than the log at any time without loss (it is rebuilt; a damaged one is moved
 // aside, never deleted), and that nothing is written to it when the file
 // system is nearly full.
@@ -30,6 +31,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pvlog/schema"
 	"pvlog/schema/logpb"
 	"pvlog/streams"
 )
@@ -45,6 +47,12 @@ type Events interface {
 	Follow(ctx context.Context, from uint64, apply func(seq uint64, e *logpb.RegistryEvent, caughtUp bool) error) error
 	// Last is the sequence of the newest event, 0 for an empty log.
 	Last(ctx context.Context) (uint64, error)
+	// History visits the events of one PV from a sequence on, oldest first, up
+	// to the newest that is stored now; it ends with visit's first error.
+	History(ctx context.Context, pv schema.PVName, from uint64, visit func(seq uint64, e *logpb.RegistryEvent) error) error
+	// Since is the sequence of the first event stored at or after a time, one
+	// behind the newest if there is none.
+	Since(ctx context.Context, t time.Time) (uint64, error)
 }
 
 // Options configure a Registry. Dir and Events are required.
@@ -55,6 +63,12 @@ type Options struct {
 	CompactGap time.Duration // pause between clean-ups of Badger's value log (0: 10 minutes)
 	Logger     *slog.Logger  // nil: discard
 	Registerer prometheus.Registerer
+
+	// Restore brings the data back that went with a deleted PV, before an undo
+	// of its deletion registers it again. It may be called for data that is back
+	// or never went, which is no error; its error leaves the PV deleted. nil:
+	// data stays where it is.
+	Restore func(ctx context.Context, pv schema.PVName) error
 }
 
 // Registry is the state of all PVs, derived from the event log.
@@ -69,6 +83,9 @@ type Registry struct {
 	caughtUp chan struct{} // closed by Run when the log's end was reached the first time
 	stopped  chan struct{} // closed when Run has ended
 	claims   claims
+	retry    time.Duration // first pause before an interrupted change is tried again
+	tick     time.Duration // how often requests are looked at that have a time limit
+	wake     chan struct{} // holds one token: a change was handed over
 
 	// owned by Run's goroutine
 	pending      []followed
@@ -77,6 +94,10 @@ type Registry struct {
 	storeMu sync.RWMutex // held for reading while store is used, for writing to replace it
 	store   *store       // nil before Open and after Close
 	lock    *os.File
+
+	workMu  sync.Mutex
+	working map[string]chan struct{} // guarded by workMu; changes that a goroutine is at work on, closed when it ends
+	waiting map[string]bool          // guarded by workMu; changes that Run is to go on with
 
 	mu      sync.RWMutex
 	state   state         // guarded by mu
@@ -105,6 +126,11 @@ func New(opt Options) *Registry {
 		caughtUp: make(chan struct{}),
 		stopped:  make(chan struct{}),
 		claims:   claims{held: map[string]*claim{}},
+		retry:    time.Second,
+		tick:     time.Second,
+		wake:     make(chan struct{}, 1),
+		working:  map[string]chan struct{}{},
+		waiting:  map[string]bool{},
 		state:    newState(),
 		changed:  make(chan struct{}),
 	}

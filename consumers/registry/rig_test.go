@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pvlog/schema"
 )
@@ -19,14 +20,14 @@ var operator = Actor{Name: "op", Source: "127.0.0.1:1", Reason: "test"}
 // rig is a registry that runs.
 type rig struct {
 	*Registry
-	t      *testing.T
+	t      testing.TB
 	cancel context.CancelFunc
 	ended  chan error
 	log    *lines
 }
 
 // open makes a registry that has been opened but does not run.
-func open(t *testing.T, dir string, log Events, adjust ...func(*Registry)) *rig {
+func open(t testing.TB, dir string, log Events, adjust ...func(*Registry)) *rig {
 	t.Helper()
 	out := &lines{}
 	r := New(Options{Dir: dir, Events: log, Logger: slog.New(slog.NewTextHandler(out, nil))})
@@ -42,7 +43,7 @@ func open(t *testing.T, dir string, log Events, adjust ...func(*Registry)) *rig 
 }
 
 // start is open and Run, caught up.
-func start(t *testing.T, dir string, log Events, adjust ...func(*Registry)) *rig {
+func start(t testing.TB, dir string, log Events, adjust ...func(*Registry)) *rig {
 	t.Helper()
 	r := open(t, dir, log, adjust...)
 	r.run()
@@ -79,6 +80,38 @@ func (r *rig) archive(pvs ...schema.PVName) {
 		requests[i] = Request{PV: pv}
 	}
 	ok(r.t, r.Archive(ctx, operator, requests...))
+}
+
+// soon makes loops look again at once.
+func soon(r *Registry) { r.retry, r.tick = time.Millisecond, time.Millisecond }
+
+// until waits, as events are applied, for what must come.
+func (r *rig) until(what string, holds func() bool) {
+	r.t.Helper()
+	limit := time.After(time.Minute)
+	for {
+		r.mu.RLock()
+		changed := r.changed
+		r.mu.RUnlock()
+		if holds() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			r.t.Fatalf("%s: not within a minute", what)
+		}
+	}
+}
+
+// closed waits until a change is through and gives it.
+func (r *rig) closed(id string) (c Change) {
+	r.t.Helper()
+	r.until("change "+id+" is closed", func() bool {
+		c, _ = r.Change(id)
+		return c.Closed != 0
+	})
+	return c
 }
 
 func (r *rig) state(pv schema.PVName) schema.State {
@@ -123,7 +156,7 @@ func (r *rig) contents() map[string]string {
 	return all
 }
 
-func ok(t *testing.T, results []Result) {
+func ok(t testing.TB, results []Result) {
 	t.Helper()
 	for _, res := range results {
 		if res.Err != nil {
@@ -133,7 +166,7 @@ func ok(t *testing.T, results []Result) {
 }
 
 // refusedAs fails unless the only result has the code and words.
-func refusedAs(t *testing.T, results []Result, code schema.Code, words string) {
+func refusedAs(t testing.TB, results []Result, code schema.Code, words string) {
 	t.Helper()
 	if len(results) != 1 || schema.CodeOf(results[0].Err) != code || !strings.Contains(results[0].Err.Error(), words) {
 		t.Fatalf("got %v, want one %q with %q", results, code, words)

@@ -8,19 +8,22 @@ import (
 	"pvlog/streams"
 )
 
-// settle awaits stored changes and notes their results.
-func (r *Registry) settle(ctx context.Context, s *submission, done []change) {
-	if len(done) == 0 {
-		return
+// settle awaits the stored changes of a batch and notes their results. The
+// error is why they are not in force yet.
+func (r *Registry) settle(ctx context.Context, s *submission, batch []int, stored []change) (err error) {
+	if len(stored) > 0 {
+		err = r.await(ctx, stored[len(stored)-1].seq)
 	}
-	err := r.await(ctx, done[len(done)-1].seq)
-	for _, c := range done {
+	for _, c := range stored {
 		s.changed[c.index] = true
-		s.results[c.index].Err = err
+		s.results[c.index].Sequence = c.seq - uint64(len(c.proposals)-1)
+		s.finish(c.index, err)
 	}
 	if err == nil && s.command == commandArchive {
-		r.withdraw(ctx, s, done)
+		r.withdraw(ctx, s, stored)
 	}
+	s.report(batch)
+	return err
 }
 
 // withdraw undoes an archive that lost a race the log cannot see: another
@@ -44,8 +47,8 @@ func (r *Registry) withdraw(ctx context.Context, s *submission, done []change) {
 			r.log.Error("two registered PVs have the same files: delete one of them", "pv", pv, "other", winner, "err", err)
 		}
 		s.changed[c.index] = false
-		s.results[c.index].Err = schema.Errorf(schema.Conflict,
-			"PV %s cannot be archived: its files would be those of %s, which was requested at the same time", pv, winner)
+		s.finish(c.index, schema.Errorf(schema.Conflict,
+			"PV %s cannot be archived: its files would be those of %s, which was requested at the same time", pv, winner))
 	}
 }
 

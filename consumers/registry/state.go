@@ -23,7 +23,10 @@ type state struct {
 	sorted  []schema.PVName                   // names of registered PVs and aliases, nil when they must be gathered anew
 	aliases map[schema.PVName][]schema.PVName // by the PV that they stand for, sorted
 	flags   map[string]bool
-	changes []string // ids of commands on many PVs, oldest first
+	changes []string // ids of commands on many PVs, in no order
+
+	openChanges map[string]bool // ids of those that are not closed
+	deadlines   deadlines       // of requests with a time limit
 }
 
 func newState() state {
@@ -33,6 +36,8 @@ func newState() state {
 		counts:  map[schema.State]int{},
 		aliases: map[schema.PVName][]schema.PVName{},
 		flags:   map[string]bool{},
+
+		openChanges: map[string]bool{},
 	}
 }
 
@@ -44,6 +49,7 @@ func (s *state) put(pv schema.PVName, h held) {
 		return
 	}
 	s.index(pv, old.Info, h.Info)
+	s.limit(pv, old.Info, h.Info)
 	if (old.Info == nil) != (h.Info == nil) {
 		s.sorted = nil
 	}

@@ -13,7 +13,7 @@ import (
 
 // realLog opens the embedded log, for the tests that need its own races,
 // batches and restarts.
-func realLog(t *testing.T, dir string) (log *streams.EventLog, stop func()) {
+func realLog(t testing.TB, dir string) (log *streams.EventLog, stop func()) {
 	t.Helper()
 	l := streams.New(streams.Options{Dir: dir, LimitBytes: 256 << 20, MaxBytes: 64 << 20, DropsMaxBytes: 64 << 20})
 	if err := l.Open(ctx); err != nil {
@@ -49,7 +49,7 @@ func TestRegistryOnTheEmbeddedLog(t *testing.T) {
 		requests[i].PV = schema.PVName(fmt.Sprintf("L:%d{x}.EGU", i))
 	}
 	ok(t, a.Archive(ctx, operator, requests...))
-	if err := b.await2(2500); err != nil {
+	if err := b.await2(2502); err != nil {
 		t.Fatal(err)
 	}
 	results := make(chan []Result, 2)
@@ -67,7 +67,7 @@ func TestRegistryOnTheEmbeddedLog(t *testing.T) {
 			}
 		}
 	}
-	if last, err := log.Last(ctx); err != nil || won != 2 || last != 2502 {
+	if last, err := log.Last(ctx); err != nil || won != 2 || last != 2504 {
 		t.Errorf("%d pauses succeeded, the log ends at %d, %v", won, last, err)
 	}
 	ok(t, a.Delete(ctx, operator, false, "L:1{x}.EGU"))

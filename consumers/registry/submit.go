@@ -2,15 +2,13 @@ package registry
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 
 	"pvlog/schema"
 	"pvlog/schema/logpb"
-	"pvlog/streams"
 )
 
-// maxAtomic is how many events the log stores together or not at all.
+// maxAtomic is how many events the log stores together or not at all. A
+// command on more PVs is a change: see change.go.
 const maxAtomic = 1000
 
 // step is a command on one PV.
@@ -18,47 +16,73 @@ type step struct {
 	pv     schema.PVName
 	exact  bool // the command is about this name; else an alias stands for its PV
 	decide func(view) (*logpb.RegistryEvent, error)
+
+	// For some commands only.
+	write   func(view) (item, error)    // the step as a change holds it; nil: the command is never a change
+	look    func(context.Context) error // reads what decide needs beside the state
+	also    func(view) []aside          // events of other names that go with the decided one
+	restore func(context.Context) error // before an event that registers the PV again is stored
 }
 
-// change is a step that became an event.
-type change struct {
-	index    int // of the step and its result
-	proposal streams.Proposal
-	seq      uint64 // once it is in the log
+// aside is an event of another name than the step's.
+type aside struct {
+	pv    schema.PVName
+	event *logpb.RegistryEvent
 }
 
 // submission is one command call on its way.
 type submission struct {
-	command string
-	actor   Actor
-	id      string // common to all its events
-	steps   []step
-	results []Result
-	changed []bool // by step: an event was stored
+	order
+	actor    Actor
+	id       string // common to all its events
+	given    bool   // the id came from the caller: this may be a retry
+	steps    []step
+	results  []Result
+	changed  []bool                // by step: an event was stored
+	done     []bool                // by step: its result stands
+	named    map[schema.PVName]int // PVs of which a step of this call made an event
+	twins    map[int]bool          // later steps on those
+	finished int                   // results that were reported as progress
+	since    uint64                // behind this sequence may stand events of the same change; 0: nowhere
+
+	// Paths that steps of this call registered, so that A:B and A-B of one call
+	// are told apart before the first is applied.
+	taken map[string]schema.PVName
+}
+
+func newSubmission(o order, actor Actor, steps []step) *submission {
+	s := &submission{
+		order: o, id: actor.ChangeID, given: actor.ChangeID != "", steps: steps,
+		actor: Actor{Name: text(actor.Name), Source: text(actor.Source), Reason: text(actor.Reason), Progress: actor.Progress},
+		taken: map[string]schema.PVName{}, named: map[schema.PVName]int{}, twins: map[int]bool{},
+	}
+	s.results = make([]Result, len(steps))
+	s.changed, s.done = make([]bool, len(steps)), make([]bool, len(steps))
+	for i := range steps {
+		s.results[i].PV = steps[i].pv
+	}
+	return s
 }
 
 // command takes steps through validation, the log and Badger. It returns one
 // result per step, in their order.
-func (r *Registry) command(ctx context.Context, command string, actor Actor, steps []step) []Result {
-	s := &submission{
-		command: command, id: rand.Text(), steps: steps,
-		actor:   Actor{Name: text(actor.Name), Source: text(actor.Source), Reason: text(actor.Reason)},
-		results: make([]Result, len(steps)),
-		changed: make([]bool, len(steps)),
+func (r *Registry) command(ctx context.Context, o order, actor Actor, steps []step) []Result {
+	s := newSubmission(o, actor, steps)
+	if s.id == "" {
+		s.id = NewChangeID(r.now())
 	}
-	for i := range steps {
-		s.results[i].PV = steps[i].pv
-		if !steps[i].exact {
-			steps[i].pv = r.realName(steps[i].pv)
-		}
-	}
+	r.realNames(steps)
 	if len(steps) > 0 {
 		r.submit(ctx, s)
 	}
-	for i := range steps {
-		r.metrics.commands.WithLabelValues(command, outcome(s.results[i].Err, s.changed[i])).Inc()
-	}
+	r.count(s, s.every())
 	return s.results
+}
+
+func (r *Registry) count(s *submission, steps []int) {
+	for _, i := range steps {
+		r.metrics.commands.WithLabelValues(s.command, outcome(s.results[i].Err, s.changed[i])).Inc()
+	}
 }
 
 func (r *Registry) submit(ctx context.Context, s *submission) {
@@ -66,35 +90,23 @@ func (r *Registry) submit(ctx context.Context, s *submission) {
 		s.fail(err)
 		return
 	}
-	paths := make([]string, len(s.steps))
-	for i, st := range s.steps {
-		paths[i] = schema.ChunkKey(st.pv)
-	}
-	busy, release, err := r.claims.take(ctx, s.command, paths)
-	if err != nil {
+	if err := checkChangeID(s.id); err != nil {
 		s.fail(err)
 		return
 	}
-	defer release()
-	var todo []int
-	for i, path := range paths {
-		if busy[path] {
-			s.results[i].Err = schema.Errorf(schema.Conflict, "PV %s: operation already in progress", s.steps[i].pv)
-			continue
-		}
-		todo = append(todo, i)
-	}
-	// A lost race is tried once more against the state that the winner made.
-	todo = r.attempt(ctx, s, todo, false)
-	if len(todo) == 0 {
+	if len(s.steps) > maxAtomic && s.steps[0].write != nil {
+		r.bulk(ctx, s)
 		return
 	}
-	if err := r.catchUp(ctx); err != nil {
-		s.failThese(todo, err)
-		return
+	var err error
+	if s.given {
+		s.since, err = r.before(ctx, s.id)
 	}
-	for _, i := range r.attempt(ctx, s, todo, true) {
-		s.results[i].Err = schema.Errorf(schema.Conflict, "PV %s was changed by somebody else at the same time: look at it and try again", s.steps[i].pv)
+	if err == nil {
+		err = r.batches(ctx, s, s.open())
+	}
+	if err != nil {
+		s.fail(err)
 	}
 }
 
@@ -113,128 +125,64 @@ func (r *Registry) ready() error {
 	return r.checkRoom()
 }
 
-// attempt decides, appends and awaits; it returns the steps that lost a race.
-// singly tells losers and the others of their batch apart.
-func (r *Registry) attempt(ctx context.Context, s *submission, todo []int, singly bool) []int {
-	changes := r.decide(s, todo)
-	var lost []int
-	var done []change
-	for len(changes) > 0 {
-		n := min(len(changes), maxAtomic)
-		stored, losers, err := r.appendBatch(ctx, changes[:n], singly)
-		done = append(done, stored...)
-		lost = append(lost, losers...)
-		if err != nil {
-			s.failUnstored(changes, err)
-			break
-		}
-		changes = changes[n:]
-	}
-	r.settle(ctx, s, done)
-	return lost
-}
-
-// appendBatch stores at most maxAtomic changes: all, or none of those it
-// returns as lost. singly, those that lose are told from the others by
-// appending one by one. With an error the rest of the batch is undecided.
-func (r *Registry) appendBatch(ctx context.Context, batch []change, singly bool) (stored []change, lost []int, err error) {
-	proposals := make([]streams.Proposal, len(batch))
-	for i, c := range batch {
-		proposals[i] = c.proposal
-	}
-	seqs, err := r.events.Append(ctx, proposals...)
-	switch {
-	case err == nil && len(seqs) == len(batch):
-		for i := range batch {
-			batch[i].seq = seqs[i]
-		}
-		return batch, nil, nil
-	case err == nil:
-		return nil, nil, schema.Errorf(schema.Internal, "the event log stored %d of %d events", len(seqs), len(batch))
-	case !errors.Is(err, streams.ErrConflict):
-		return nil, nil, notStored(err)
-	case !singly || len(batch) == 1:
-		for _, c := range batch {
-			lost = append(lost, c.index)
-		}
-		return nil, lost, nil
-	}
-	for i := range batch {
-		one, loser, err := r.appendBatch(ctx, batch[i:i+1], true)
-		stored, lost = append(stored, one...), append(lost, loser...)
-		if err != nil {
-			return stored, lost, err
-		}
-	}
-	return stored, lost, nil
-}
-
-// notStored words a failure of the log. The event may stand in it all the
-// same: then it comes into force like any other.
-func notStored(err error) error {
-	if schema.CodeOf(err) != schema.Internal {
-		return err
-	}
-	return schema.Errorf(schema.Unavailable, "the event log did not confirm the change (look at the PV before trying again): %w", err)
-}
-
-// decide validates steps against the present state. What two steps of one call
-// say about the same PV or path counts in their order; the later is refused.
-func (r *Registry) decide(s *submission, todo []int) []change {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	now := r.now().UnixNano()
-	taken := map[string]schema.PVName{} // paths that an earlier step of this call archives
-	named := map[schema.PVName]bool{}
-	var changes []change
-	for _, i := range todo {
-		pv := s.steps[i].pv
-		if named[pv] {
-			s.results[i].Err = schema.Errorf(schema.Conflict, "PV %s stands twice in the request", pv)
-			continue
-		}
-		v := r.view(pv)
-		if other, ok := taken[schema.ChunkKey(pv)]; ok && v.owner == "" {
-			v.owner = other
-		}
-		e, err := s.steps[i].decide(v)
-		s.results[i].Err = err
-		if err != nil || e == nil {
-			continue
-		}
-		named[pv] = true
-		if s.command == commandArchive || s.command == commandDefine {
-			taken[schema.ChunkKey(pv)] = pv
-		}
-		s.complete(e, pv, now)
-		changes = append(changes, change{index: i, proposal: streams.Proposal{Event: e, Expect: r.state.records[pv].Sequence}})
-	}
-	return changes
-}
-
-// realName is the PV that a name stands for; a name that is no alias stands
+// realNames puts PVs in the place of aliases; a name that is no alias stands
 // for itself.
-func (r *Registry) realName(pv schema.PVName) schema.PVName {
+func (r *Registry) realNames(steps []step) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if real, ok := r.state.real(pv); ok {
-		return real
-	}
-	return pv
-}
-
-func (r *Registry) view(pv schema.PVName) view {
-	v := view{
-		pv: pv, info: r.state.records[pv].Info, flag: r.state.records[pv].Flag,
-		lookup:  func(other schema.PVName) *schema.TypeInfo { return r.state.records[other].Info },
-		aliases: func(of schema.PVName) int { return len(r.state.aliases[of]) },
-	}
-	for _, other := range r.state.paths[schema.ChunkKey(pv)] {
-		if other != pv {
-			v.owner = other
+	for i := range steps {
+		if steps[i].exact {
+			continue
+		}
+		if real, ok := r.state.real(steps[i].pv); ok {
+			steps[i].pv = real
 		}
 	}
-	return v
+}
+
+func (s *submission) every() []int {
+	every := make([]int, len(s.steps))
+	for i := range every {
+		every[i] = i
+	}
+	return every
+}
+
+// finish is the last word on a step.
+func (s *submission) finish(i int, err error) {
+	s.done[i], s.results[i].Err = true, err
+}
+
+// open are the steps whose results do not stand yet.
+func (s *submission) open() []int {
+	var open []int
+	for i, done := range s.done {
+		if !done {
+			open = append(open, i)
+		}
+	}
+	return open
+}
+
+// fail is the result of all steps that have none.
+func (s *submission) fail(err error) {
+	for _, i := range s.open() {
+		s.finish(i, err)
+	}
+}
+
+// report tells who asked how far the command is. Calls come one at a time.
+func (s *submission) report(batch []int) {
+	finished := make([]Result, 0, len(batch))
+	for _, i := range batch {
+		if s.done[i] {
+			finished = append(finished, s.results[i])
+		}
+	}
+	s.finished += len(finished)
+	if s.actor.Progress != nil && len(finished) > 0 {
+		s.actor.Progress(s.finished, len(s.steps), finished)
+	}
 }
 
 // complete adds what all events carry.
@@ -242,7 +190,10 @@ func (s *submission) complete(e *logpb.RegistryEvent, pv schema.PVName, now int6
 	e.Version = 1
 	e.Pv = string(pv)
 	e.Time = now
-	e.Actor, e.Source, e.Reason = s.actor.Name, s.actor.Source, s.actor.Reason
+	e.Actor, e.Source = s.actor.Name, s.actor.Source
+	if e.Reason == "" {
+		e.Reason = s.actor.Reason
+	}
 	e.ChangeId = s.id
 }
 
@@ -253,25 +204,4 @@ func (r *Registry) catchUp(ctx context.Context) error {
 		return notStored(err)
 	}
 	return r.await(ctx, last)
-}
-
-func (s *submission) fail(err error) {
-	for i := range s.results {
-		s.results[i].Err = err
-	}
-}
-
-func (s *submission) failThese(indices []int, err error) {
-	for _, i := range indices {
-		s.results[i].Err = err
-	}
-}
-
-// failUnstored is for changes whose batch failed or that come after it.
-func (s *submission) failUnstored(changes []change, err error) {
-	for _, c := range changes {
-		if c.seq == 0 {
-			s.results[c.index].Err = err
-		}
-	}
 }

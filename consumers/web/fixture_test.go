@@ -82,6 +82,31 @@ func (m *memoryLog) Last(context.Context) (uint64, error) {
 	return uint64(len(m.events)), nil
 }
 
+func (m *memoryLog) History(ctx context.Context, pv schema.PVName, from uint64, visit func(uint64, *logpb.RegistryEvent) error) error {
+	m.mu.Lock()
+	events := m.events
+	m.mu.Unlock()
+	for i, e := range events {
+		if seq := uint64(i + 1); seq >= from && e.GetPv() == string(pv) {
+			if err := visit(seq, e); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+func (m *memoryLog) Since(_ context.Context, t time.Time) (uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, e := range m.events {
+		if e.GetTime() >= t.UnixNano() {
+			return uint64(i + 1), nil
+		}
+	}
+	return uint64(len(m.events)) + 1, nil
+}
+
 func (m *memoryLog) fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

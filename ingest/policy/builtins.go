@@ -11,13 +11,14 @@ import (
 
 // predeclared are the names that a policies.py finds beside Starlark's own:
 // the functions that rewrite calls, Python's built-ins, its modules.
-func predeclared(o Options) starlark.StringDict {
+func predeclared(env Env) starlark.StringDict {
 	d := starlark.StringDict{
 		"__add": operation("+", add), "__grow": operation("+=", grow), "__multiply": operation("*", multiply),
 		"__modulo": operation("%", modulo), "__divide": operation("/", divide), "__shift": operation("<<", shift),
 		"__count": starlark.NewBuiltin("count", count), "__enter": starlark.NewBuiltin("enter", enter), "__second": starlark.NewBuiltin("second", second),
 		"__delete": operation("del", remove), "__assert": starlark.NewBuiltin("assert", assert),
 		"__method": starlark.NewBuiltin("method", callMethod), "__bound": operation("method", bound),
+		"__attempt": builtin("try", attempt), "__caught": builtin("except", caught), "__again": builtin("raise", raiseAgain),
 		"__name__": starlark.String("policies"),
 
 		"range": builtin("range", boundedRange), "xrange": builtin("range", boundedRange),
@@ -28,7 +29,7 @@ func predeclared(o Options) starlark.StringDict {
 		"getattr": builtin("getattr", refused("getattr")), "hasattr": builtin("hasattr", refused("hasattr")), "dir": builtin("dir", refused("dir")),
 		"open": builtin("open", refused("open")), "eval": builtin("eval", refused("eval")), "input": builtin("input", refused("input")),
 	}
-	for _, name := range []string{"Exception", "StandardError", "ValueError", "KeyError", "TypeError", "IndexError", "NameError", "AttributeError", "RuntimeError", "NotImplementedError", "IOError", "OSError"} {
+	for _, name := range []string{"Exception", "StandardError", "ValueError", "KeyError", "TypeError", "IndexError", "NameError", "AttributeError", "RuntimeError", "NotImplementedError", "IOError", "OSError", "LookupError", "ArithmeticError", "ZeroDivisionError"} {
 		d[name] = builtin(name, func(thread *starlark.Thread, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
 			what, err := joined(thread, args)
 			return starlark.String(name + ": " + what), err
@@ -37,8 +38,8 @@ func predeclared(o Options) starlark.StringDict {
 	for name, m := range modules {
 		d[name] = m
 	}
-	if o.Env != nil {
-		d["os"] = osModule(o.Env)
+	if env != nil {
+		d["os"] = osModule(env)
 	}
 	d.Freeze()
 	return d

@@ -14,7 +14,7 @@ func FuzzParse(f *testing.F) {
 		for _, text := range []string{
 			sitePython, siteRules, python("", "pass"), "- name: a\n  pv: [A, B]\n  stores: x\n", "{}", "rules: [{name: a}]", "",
 			"x = ('a' u'b' % 3 for x in {1, 2})\nprint >>f, `x`\n", "l = [1]\nl += l * 9\ndel l[0]\nraise E, 'x'\n", "try:\n  x\nexcept (A, B), e:\n  y\n",
-			"def determinePolicy(p): return p.copy()['%s' % 1 / 2 << 3]\n", "from a import (b as c,\n d)\nimport os.path as p; assert x, y\n", "global x\nx is not None\n\tif y <> 1L: pass",
+			"def determinePolicy(p): return p.copy()['%s' % 1 / 2 << 3]\n", "from a import (b as c,\n d)\nimport os.path as p; assert x, y\n", "__caught()\ntry: x = 1\nexcept (A, B) as e: e()\nexcept: pass\n", "global x\nx is not None\n\tif y <> 1L: pass",
 			"f = lambda: f()\nf()\nwhile 1: f = f, f\n", "s = 'x' * 99\nfor i in xrange(99): s = s.replace('x', s).join([s])\n", "import re\nre.sub('(a|a)*', '\\\\1', 'a' * 99)\n", "- name: a\n  regex: '(a*)*'\n  glob: '['\n---\n- *x\n",
 		} {
 			f.Add(name, []byte(text))

@@ -43,8 +43,8 @@ const (
 	notHere = "pvlog knows no such name"
 )
 
-// modules are those that an import finds. os.environ depends on the file's
-// options; the one here is that of a file that has none.
+// modules are those that an import finds. os.environ is that of a file that
+// has no environment.
 var modules map[string]*module
 
 func init() {

@@ -9,7 +9,7 @@ import (
 
 // osModule is what a policy needs of os: the environment, where it is given,
 // and the joining of paths.
-func osModule(env func(string) (string, bool)) *module {
+func osModule(env Env) *module {
 	e := &environ{env}
 	return &module{"os", starlark.StringDict{
 		"environ": e,
@@ -48,7 +48,7 @@ func paths(f func(...string) string) func(*starlark.Thread, starlark.Tuple, []st
 // environ is os.environ. Without an environment each variable stands for
 // itself as the macro ${NAME}, which is resolved where the store is opened.
 type environ struct {
-	lookup func(string) (string, bool)
+	lookup Env
 }
 
 var (

@@ -81,29 +81,27 @@ type decider interface {
 	needsRate() bool
 }
 
-// Options are what a policy file may know beside its text.
-type Options struct {
-	// Env answers os.environ of a policies.py; nil: no variable is set. A
-	// variable that is not set stays a ${NAME} macro in a subscript.
-	Env func(name string) (value string, set bool)
-}
+// Env answers os.environ of a policies.py, as [os.LookupEnv] does. Where it is
+// nil, os.environ["NAME"] is the macro ${NAME}, which is resolved when the
+// store is opened, and os.environ.get("NAME", default) is the default.
+type Env func(name string) (value string, set bool)
 
 // Parse reads a policy file: Starlark (policies.py) when name ends in ".py" or
 // the text defines determinePolicy, else YAML rules. name is used in messages.
 // An error is a [schema.Error] with code Invalid that names file, line and
 // column where there is one.
 func Parse(name string, text []byte) (*Policies, error) {
-	return ParseWith(name, text, Options{})
+	return ParseWith(name, text, nil)
 }
 
-// ParseWith is Parse for a file that may know more than its text.
-func ParseWith(name string, text []byte, o Options) (*Policies, error) {
+// ParseWith is Parse for a file that may know the environment.
+func ParseWith(name string, text []byte, env Env) (*Policies, error) {
 	if len(text) > maxText {
 		return nil, schema.Errorf(schema.Invalid, "%s: %d bytes; a policy file has at most %d", name, len(text), maxText)
 	}
 	p := &Policies{name: filepath.Base(name), text: slices.Clone(text)}
 	if isPython(name, text) {
-		return p.readPython(o)
+		return p.readPython(env)
 	}
 	return p.readRules()
 }

@@ -46,8 +46,8 @@ func (r *run) note(what string) {
 	}
 }
 
-func (p *Policies) readPython(o Options) (*Policies, error) {
-	prog := &program{name: p.name, names: predeclared(o)}
+func (p *Policies) readPython(env Env) (*Policies, error) {
+	prog := &program{name: p.name, names: predeclared(env)}
 	if err := prog.compile(normal(p.text)); err != nil {
 		return nil, prog.located("", err)
 	}
@@ -106,7 +106,7 @@ func (p *program) link(source string, t *translation, known func(string) bool) e
 		}
 	}
 	w := rewriter{divides: t.divides}
-	if w.statements(f.Stmts); w.err != nil {
+	if f.Stmts = w.statements(f.Stmts); w.err != nil {
 		return w.err
 	}
 	p.code, err = starlark.FileProgram(f, known)

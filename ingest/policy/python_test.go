@@ -90,6 +90,15 @@ func TestPythonMeansTheSame(t *testing.T) {
 		"global for reading":             {"X = 4", "global X\nname = X", "4"},
 		"raise in a branch not taken":    {"", "if False: raise ValueError, 'no'\nname = 'ok'", "ok"},
 		"map, filter, lambda":            {"", "name = map(lambda x: x + 1, filter(None, [0, 1]))", "[2]"},
+		"except":                         {"def number(s, default):\n    try:\n        n = int(s)\n    except ValueError:\n        n = int(default)\n    if n <= 0: n = -1\n    return n\n", "name = (number('7', '1'), number('x', '60'), number('0', '1'))", "(7, 60, -1)"},
+		"except at the top":              {"try:\n    import json\n    X = {}['a']\nexcept (TypeError, KeyError) as e:\n    X = 'no: ' + str(e)\n", "name = X", "no: key \"a\" not in dict"},
+		"except of Python 2":             {"", "try: name = [1][3]\nexcept IndexError, e: name = 'index'", "index"},
+		"the first that fits":            {"", "try:\n    if pvInfo['NO'] > 1: name = 'x'\n    name = 'y'\nexcept ValueError:\n    name = 'value'\nexcept LookupError:\n    name = 'lookup'\nexcept:\n    name = 'any'", "lookup"},
+		"what was raised":                {"", "try:\n    raise RuntimeError('x')\nexcept Exception as e:\n    name = e", "the file raises RuntimeError: x"},
+		"return within try":              {"def f(k):\n    try:\n        return {'a': 1}[k]\n    except KeyError:\n        return 'none'\n", "name = f('a'), f('b')", "(1, \"none\")"},
+		"a loop within try":              {"", "l = []\ntry:\n    for x in ['1', 'b', '3']:\n        if x == '9': continue\n        y = int(x)\n        l.append(y)\n    l.append('end')\nexcept ValueError: l.append('stop')\nname = l", "[1, \"stop\"]"},
+		"+= within try":                  {"", "n = 1\ntry:\n    n += int('2')\n    n += int('z')\n    n += 10\nexcept: pass\nname = n", "3"},
+		"names of two underscores":       {"__count = 3\ndef __add(x, __y=1): return x + __y + __count", "name = __add(1), __add(1, __y=2), __name__", "(5, 6, \"policies\")"},
 		"round, pow, long":               {"", "name = round(2.345, 1), pow(2, 10), long(3)", "(2.3, 1024, 3)"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,6 +123,11 @@ func TestPrintsBecomeNotes(t *testing.T) {
 
 func TestWhatStarlarkLacksNamesLineAndColumn(t *testing.T) {
 	for name, c := range map[string]struct{ top, want string }{
+		"finally":           {"try:\n  x = 1\nfinally:\n  y = 1", "policies.py:3:1: try/finally is not available"},
+		"else after except": {"try:\n  x = 1\nexcept:\n  y = 1\nelse:\n  z = 1", "policies.py:6:3: else after except is not available"},
+		"try within try":    {"try:\n  try: x = 1\n  except: x = 2\nexcept:\n  y = 1", "policies.py:2:3: a try within a try is not available"},
+		"not caught":        {"try:\n  x = int('a')\nexcept KeyError:\n  pass", "policies.py:3:1: in <toplevel>: int: invalid literal"},
+		"names of pvlog":    {"__attempt()\n__second(1)", "policies.py:1:1: in <toplevel>: undefined: own__attempt"},
 		"class":             {"\n\nclass A: pass", "policies.py:3:1: classes are not available: use functions and dicts"},
 		"with":              {"with x as y: pass", "policies.py:1:1: with is not available"},
 		"import, used":      {"import urllib\nx = urllib.quote('a')", "policies.py:2:5: urllib, imported in line 1, is not available in a policy; there are collections"},
@@ -269,8 +283,11 @@ func TestFileThatRunsAwayIsStopped(t *testing.T) {
 		"doubling in place":   {"s = [1]\nwhile True: s += s", "more than 131072 elements"},
 		"repeated text":       {"s = 'x' * 1000000000", "more than 1048576 bytes"},
 		"repeated list":       {"s = 1000000000 * [1]", "more than 131072 elements"},
-		"many texts":          {"l = []\nwhile True: l.append('x' * 1000000)", "too many steps or too much memory"},
-		"many slices":         {"l = range(100000)\nm = []\nwhile True: m.append(l[1:])", "too many steps or too much memory"},
+		"many texts":          {"l = []\nwhile True: l.append('x' * 1000000)", "does a loop never end?"},
+		"many slices":         {"l = list(range(100000))\nm = []\nwhile True: m.append(l[1:])", "does a loop never end?"},
+		"endless in try":      {"while True:\n    try: x = int('a')\n    except: pass", "does a loop never end?"},
+		"doubling in try":     {"s = 'x'\ntry:\n    for i in range(99): s = s + s\nexcept: pass", "more than 1048576 bytes"},
+		"recursion in try":    {"def f():\n    try: f()\n    except: pass\nf()", "calls are nested more than 200 deep"},
 		"range":               {"max(range(1000000000000))", "a range of more than 131072 numbers"},
 		"join":                {"s = 'x' * 1000000\n','.join([s] * 1000)", "a text of more than 1048576 bytes"},
 		"join, unbound":       {"s = 'x' * 1000000\nf = ','.join\nf([s] * 1000)", "a text of more than 1048576 bytes"},
@@ -318,7 +335,7 @@ func TestUndefinedNameHurtsWhereItIsUsed(t *testing.T) {
 
 func TestEnvironmentIsThatOfTheOptions(t *testing.T) {
 	text := python("import os", "name = os.environ['A'] + os.environ.get('B', 'b') + str('B' in os.environ)")
-	p, err := policy.ParseWith("policies.py", []byte(text), policy.Options{Env: func(name string) (string, bool) { return "value", name == "A" }})
+	p, err := policy.ParseWith("policies.py", []byte(text), func(name string) (string, bool) { return "value", name == "A" })
 	if err != nil {
 		t.Fatal(err)
 	}

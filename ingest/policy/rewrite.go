@@ -9,6 +9,7 @@ import (
 // functions that it calls begin with "__"; operations.go defines them.
 type rewriter struct {
 	divides bool  // 1/2 is 0.5, not 0 as in Python 2
+	tries   int   // so far, which gives each its own names
 	err     error // the first thing that cannot be said in Starlark
 }
 
@@ -35,36 +36,48 @@ func text(at syntax.Position, s string) *syntax.Literal {
 	return &syntax.Literal{Token: syntax.STRING, TokenPos: at, Raw: syntax.Quote(s, false), Value: s}
 }
 
-// statements rewrites a block in place.
-func (w *rewriter) statements(block []syntax.Stmt) {
+// statements rewrites a block, in place but for try.
+func (w *rewriter) statements(block []syntax.Stmt) []syntax.Stmt {
+	var out []syntax.Stmt
 	for _, s := range block {
-		switch s := s.(type) {
-		case *syntax.AssignStmt:
-			w.assign(s)
-		case *syntax.DefStmt:
-			w.parameters(s.Params)
-			w.statements(s.Body)
-			// each call proves that it is not too deep
-			s.Body = append([]syntax.Stmt{&syntax.ExprStmt{X: called(s.Def, "__enter")}}, s.Body...)
-		case *syntax.ExprStmt:
-			s.X = w.expr(s.X)
-		case *syntax.IfStmt:
-			s.Cond = w.expr(s.Cond)
-			w.statements(s.True)
-			w.statements(s.False)
-		case *syntax.ForStmt:
-			w.target(s.Vars)
-			s.X = w.expr(s.X)
-			w.statements(s.Body)
-		case *syntax.WhileStmt:
-			s.Cond = w.expr(s.Cond)
-			w.statements(s.Body)
-		case *syntax.ReturnStmt:
-			s.Result = w.expr(s.Result)
-		case *syntax.LoadStmt:
-			w.wrong(s.Load, "load is not available in a policy")
+		if f, ok := s.(*syntax.IfStmt); ok && isName(f.Cond, "__try") {
+			out = append(out, w.statements(w.try(f))...)
+			continue
 		}
+		w.statement(s)
+		out = append(out, s)
 	}
+	return out
+}
+
+func (w *rewriter) statement(s syntax.Stmt) {
+	switch s := s.(type) {
+	case *syntax.AssignStmt:
+		w.assign(s)
+	case *syntax.DefStmt:
+		w.parameters(s.Params)
+		// each call proves that it is not too deep
+		s.Body = append([]syntax.Stmt{&syntax.ExprStmt{X: called(s.Def, "__enter")}}, w.statements(s.Body)...)
+	case *syntax.ExprStmt:
+		s.X = w.expr(s.X)
+	case *syntax.IfStmt:
+		s.Cond = w.expr(s.Cond)
+		s.True, s.False = w.statements(s.True), w.statements(s.False)
+	case *syntax.ForStmt:
+		w.target(s.Vars)
+		s.X, s.Body = w.expr(s.X), w.statements(s.Body)
+	case *syntax.WhileStmt:
+		s.Cond, s.Body = w.expr(s.Cond), w.statements(s.Body)
+	case *syntax.ReturnStmt:
+		s.Result = w.expr(s.Result)
+	case *syntax.LoadStmt:
+		w.wrong(s.Load, "load is not available in a policy")
+	}
+}
+
+func isName(e syntax.Expr, name string) bool {
+	id, ok := e.(*syntax.Ident)
+	return ok && id.Name == name
 }
 
 // operations are the operators that mean another thing in Python, or that can

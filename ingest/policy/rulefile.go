@@ -69,25 +69,24 @@ type rulesFile struct {
 	Rules        []ruleFile `yaml:"rules"`
 }
 
-// decodeRules reads the text; lines[i] is where rule i begins. Anchors are
-// refused: they would let a small file become a large one.
+// decodeRules reads the text. prefix is the path of the list of rules in root.
 func decodeRules(name string, text []byte) (f rulesFile, root *ast.File, prefix string, err error) {
 	if at, deep := tooDeep(text); deep {
 		return f, nil, "", schema.Errorf(schema.Invalid, "%s:%d: brackets are nested more than %d deep", name, at, maxDepth)
 	}
+	defer func() {
+		// the YAML package panics on some texts that are no YAML; an editor's
+		// slip must not end a running archiver
+		if p := recover(); p != nil {
+			err = schema.Errorf(schema.Invalid, "%s: it is no YAML that can be read (%v)", name, p)
+		}
+	}()
 	root, err = parser.ParseBytes(text, 0)
 	if err != nil {
 		return f, nil, "", yamlError(name, err)
 	}
-	var anchors anchorFinder
-	for _, doc := range root.Docs {
-		ast.Walk(&anchors, doc)
-	}
-	if anchors.line != 0 {
-		return f, nil, "", schema.Errorf(schema.Invalid, "%s:%d: anchors and aliases (& and *) are not read: write the values out, in quotes where they begin with * or &", name, anchors.line)
-	}
-	if len(root.Docs) > 1 {
-		return f, nil, "", schema.Errorf(schema.Invalid, "%s: it has %d YAML documents, one is needed", name, len(root.Docs))
+	if err := plain(name, root); err != nil {
+		return f, nil, "", err
 	}
 	if len(root.Docs) == 1 && isMapping(root.Docs[0].Body) {
 		prefix = ".rules"
@@ -99,6 +98,24 @@ func decodeRules(name string, text []byte) (f rulesFile, root *ast.File, prefix 
 		return f, nil, "", yamlError(name, err)
 	}
 	return f, root, prefix, nil
+}
+
+// plain refuses more than one document, and what makes values of other values:
+// anchors would let a small file become a large one, and tags mean nothing.
+func plain(name string, root *ast.File) error {
+	var found finder
+	for _, doc := range root.Docs {
+		if doc.Body != nil {
+			ast.Walk(&found, doc)
+		}
+	}
+	if found.line != 0 {
+		return schema.Errorf(schema.Invalid, "%s:%d: anchors, aliases and tags are not read: write the values out, in quotes where they begin with * & or !", name, found.line)
+	}
+	if len(root.Docs) > 1 {
+		return schema.Errorf(schema.Invalid, "%s: it has %d YAML documents, one is needed", name, len(root.Docs))
+	}
+	return nil
 }
 
 func isMapping(node ast.Node) bool {
@@ -141,17 +158,19 @@ func yamlError(name string, err error) error {
 	return schema.Errorf(schema.Invalid, "%s: %s", name, text)
 }
 
-type anchorFinder struct{ line int }
+// finder finds the first anchor, alias or tag.
+type finder struct{ line int }
 
-// Visit notes the first anchor or alias.
-func (a *anchorFinder) Visit(node ast.Node) ast.Visitor {
+// Visit looks at one node.
+func (f *finder) Visit(node ast.Node) ast.Visitor {
 	switch node.(type) {
-	case *ast.AnchorNode, *ast.AliasNode:
-		if a.line == 0 {
-			a.line = node.GetToken().Position.Line
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		if f.line == 0 {
+			f.line = node.GetToken().Position.Line
 		}
+		return nil // a tag may hold nothing
 	}
-	return a
+	return f
 }
 
 // place gives "line:column" of a path in the file, or of the nearest key above.

@@ -33,6 +33,9 @@ func (p *Policies) readRules() (*Policies, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(f.Rules) == 0 { // as is a file that is being written
+		return nil, schema.Errorf(schema.Invalid, "%s: it has no rules", p.name)
+	}
 	p.stream = streamFields
 	if f.StreamFields != nil {
 		if err := checkFields(f.StreamFields); err != nil {

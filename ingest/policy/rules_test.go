@@ -196,8 +196,11 @@ func TestRulesThatMakeNoSenseNameTheirPlace(t *testing.T) {
 		"two meanings":        {"- name: a\n  period: 1s\n- name: a\n  period: 2s\n", "p.yaml:4:11: rule 2: policy \"a\" has another period in rule 1"},
 		"two documents":       {"- name: a\n---\n- name: b\n", "2 YAML documents"},
 		"anchors":             {"- &x\n  name: a\n- *x\n", "p.yaml:1: anchors"},
+		"tags":                {"- name: !!str\n", "p.yaml:1: anchors, aliases and tags"},
+		"damaged":             {"YYY x: !\xfe L:$\n> -", "p.yaml:"},
 		"brackets":            {strings.Repeat("[", 5000), "nested more than 100 deep"},
-		"stream field":        {"stream_fields: ['1']\nrules: []\n", "archive field \"1\""},
+		"stream field":        {"stream_fields: ['1']\nrules: [{name: a}]\n", "archive field \"1\""},
+		"empty":               {"# nothing\n", "p.yaml: it has no rules"},
 		"a text":              {"hello", "p.yaml:"},
 		"too large":           {strings.Repeat("#", 1<<20+1), "a policy file has at most"},
 	} {

@@ -6,8 +6,6 @@ import (
 
 // lacking are statements that have no counterpart, with what to do instead.
 var lacking = map[string]string{
-	"try":      "try/except is not available: test before (if key in dict, dict.get(key, default))",
-	"except":   "try/except is not available",
 	"finally":  "try/finally is not available",
 	"class":    "classes are not available: use functions and dicts",
 	"with":     "with is not available: a policy can open nothing",
@@ -28,6 +26,11 @@ func (t *translation) statement(i int) (next int, err error) {
 		return t.importNames(i)
 	case "from":
 		return t.fromImport(i)
+	case "try":
+		t.replace(tok.start, tok.end, "if __try")
+		return i + 1, nil
+	case "except":
+		return t.except(i), nil
 	case "print":
 		return t.print(i), nil
 	case "raise":
@@ -51,6 +54,27 @@ func (t *translation) call(i int, function string) (next int) {
 		return i + 1
 	}
 	t.replace(tok.start, tok.end, function+"(")
+	t.closeAt(last.end, ")")
+	return i + 1
+}
+
+// except makes a handler the branch of an if that rewriter.try undoes:
+// "except (A, B) as e" is "elif __except((A, B), "e")".
+func (t *translation) except(i int) (next int) {
+	t.replace(t.tokens[i].start, t.tokens[i].end, "elif __except")
+	colon := i + 1
+	for colon < t.end(i) && (t.tokens[colon].depth > 0 || t.text(colon) != ":") {
+		colon++
+	}
+	if colon == i+1 {
+		return colon
+	}
+	last := t.tokens[colon-1]
+	t.replace(t.tokens[i].end, t.tokens[i].end, "(")
+	if sep := colon - 2; sep > i && t.tokens[sep].depth == 0 && (t.text(sep) == "as" || t.text(sep) == ",") {
+		t.replace(t.tokens[sep].start, last.end, `, "`+last.text+`")`)
+		return i + 1
+	}
 	t.closeAt(last.end, ")")
 	return i + 1
 }

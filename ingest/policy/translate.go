@@ -182,6 +182,8 @@ func (t *translation) name(i int) (next int, err error) {
 	tok, after := t.tokens[i], t.text(i+1)
 	attribute := i > 0 && t.tokens[i-1].text == "."
 	switch {
+	case strings.HasPrefix(tok.text, "__") && !strings.HasSuffix(tok.text, "__"):
+		t.replace(tok.start, tok.start, "own") // "__" begins the names of rewriter
 	case attribute:
 	case tok.text == "is":
 		return t.is(i)

@@ -43,6 +43,7 @@ func (a *Appliance) channel(pv schema.PVName) (web.ChannelStatus, bool) {
 		State: string(s.Connection), Connected: s.Connection == ingest.Connected, Host: s.Host,
 		LastEvent: s.LastEvent, LastFlush: a.archive.Health().Round,
 		FirstConnected: s.Since, LastConnected: s.Restored, LostAt: s.LastDisconnect, First: s.First, Losses: int64(s.Disconnects),
+		EventRate: s.EventRate, ByteRate: s.ByteRate,
 		Subscribed: s.Subscribed, Type: s.Type, Count: s.Count, Observed: s.Observed,
 		Received: s.Received, Appended: s.Appended, OverflowDrops: s.OverflowDrops, Errors: s.TransientErrors,
 	}, true
