@@ -120,14 +120,13 @@ func untilLastLine(text string) string {
 
 // Parts that requests wait for.
 const (
-	noCopies  = "the appliance does not offer to copy data yet"
 	noReasons = "drops of a PV are not counted by reason yet"
 )
 
 // pendingAnswers are requests that pvlog does not answer yet: it shrinks.
 var pendingAnswers = map[int]string{
 	42: noReasons,
-	45: noReasons, 144: noCopies, 145: noCopies, 148: noCopies,
+	45: noReasons,
 }
 
 // moreKeys are keys that the Appliance's answers do not have.
@@ -178,7 +177,6 @@ var fewerLines = map[string]string{
 	"Daily metadata last saved at": noMeasure, "Any other PV's being controlled?": noMeasure, "Connected channels for the extra fields": noMeasure,
 	"Equivalent sequential I/O time per cycle (secs)": "rounds write one after the other: it is the write cycle's time", "Equivalent sequential I/O load (%)": "as its time",
 	"Benchmark - writing at (MB/sec)": noMeasure,
-	"Average bytes per event":         "rates are not known yet",
 	"Capacity planning last update":   "there is no other appliance to share PVs with", "Engine write thread usage": "as capacity planning",
 	"Incremental appliance storage rate (in GB/year)": "as capacity planning", "Incremental appliance event rate (in events/sec)": "as capacity planning",
 	"Incremental appliance PV count": "as capacity planning",
@@ -186,8 +184,8 @@ var fewerLines = map[string]string{
 
 // ourWords are keys whose words are pvlog's own.
 var ourWords = map[string]string{
-	"Archive Fields": "in the order of names",
-	"error":          "refusals say what is wrong with this request", "code": "as error", "hint": "as error",
+	"Archive Fields": "in the order of names", "fields": "as Archive Fields",
+	"error": "refusals say what is wrong with this request", "code": "as error", "hint": "as error",
 	"dataStores": "folders are the site's", "STS": "as dataStores",
 	"hostName": "host and port of the IOC", "Host name": "as hostName", "Hostname of PV from CA": "as hostName",
 	"lowLevel": "lines of details within a text", "mainMeta": "what is known is little before a PV connects",

@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -210,6 +211,18 @@ func prepareAppliance(s *server) {
 		}
 	}
 	s.awaitConnected(pvs...)
+	s.waitUntil(startTimeout, "a rate of R:CNT", func() error {
+		var rates []map[string]string
+		if err := s.getJSON("/mgmt/bpl/getEventRateReport", nil, &rates); err != nil {
+			return err
+		}
+		for _, row := range rates {
+			if row["pvName"] == "R:CNT" && row["eventRate"] != "0" {
+				return nil
+			}
+		}
+		return errors.New("it is 0")
+	})
 	for _, pv := range []string{"R:CNT", "R:SI", "R:LSI", "R:MBBI", "R:AI"} { // some samples, as every client expects
 		s.waitUntil(startTimeout, "samples of "+pv, func() error {
 			all, err := s.samples(pv)
