@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -19,19 +20,29 @@ type settings struct {
 	method     schema.SamplingMethod
 	period     time.Duration
 	least      time.Duration // distance of scanned samples, 0: every update
+	deadband   float64       // 0: none
+
+	driftPast, driftFuture time.Duration
+	skipAliasCheck         bool // what the IOC says of the PV's name does not matter
 }
 
-func settingsOf(info *schema.TypeInfo) *settings {
+// settingsOf takes from opt what the PV leaves open.
+func settingsOf(info *schema.TypeInfo, opt *Options) *settings {
 	s := &settings{
-		registered: info.DBRType,
-		generation: info.Generation,
-		method:     info.SamplingMethod,
-		period:     info.SamplingPeriod,
+		registered:  info.DBRType,
+		generation:  info.Generation,
+		method:      info.SamplingMethod,
+		period:      info.SamplingPeriod,
+		deadband:    info.Deadband,
+		driftPast:   cmp.Or(info.DriftPast, opt.DriftPast),
+		driftFuture: cmp.Or(info.DriftFuture, opt.DriftFuture),
+
+		skipAliasCheck: info.SkipAliasCheck,
+	}
+	if s.method != schema.Monitor && s.period <= 0 {
+		s.period = defaultPeriod
 	}
 	if s.method == schema.Scan {
-		if s.period <= 0 {
-			s.period = defaultPeriod
-		}
 		s.least = time.Duration(float64(s.period) * scanJitter)
 	}
 	return s
@@ -70,10 +81,15 @@ type Channel struct {
 	hangups    int        // connections that broke while metadata was asked for
 	asked      time.Time  // when it subscribed
 	patience   time.Duration
+	reading    *reading      // nil: its value was never read periodically
+	arrival    chan struct{} // not nil: is closed when it connects
+	opened     time.Time
 	since      time.Time
 	restored   time.Time
 
+	checking  atomic.Bool  // a nameCheck is planned or under way
 	answered  atomic.Bool  // an update came since it subscribed
+	repeats   atomic.Bool  // the first of them may tell a value that was read before
 	lastEvent atomic.Int64 // Unix nanoseconds, 0: none since the last loss
 
 	// guarded by sampling, which is held while a sample waits for the log
@@ -83,7 +99,9 @@ type Channel struct {
 	warned     bool // a transient error since the connect has been logged
 	markers    markers
 	properties properties
+	fields     atomic.Pointer[fieldSet] // set by the engine's goroutine; nil while no archive field has a channel
 	scanned    scanned
+	band       *band      // nil until a deadband was applied
 	straggler  *straggler // nil until an update was held
 	queued     bool       // stands in the engine's stragglers
 }
@@ -92,14 +110,15 @@ func newChannel(e *Engine, info *schema.TypeInfo, h *history) *Channel {
 	c := &Channel{pv: info.PV, engine: e, history: h, connection: Idle}
 	c.ctx, c.cancel = context.WithCancel(e.hard)
 	c.markers.startup = true
-	c.settings.Store(settingsOf(info))
+	c.settings.Store(settingsOf(info, &e.opt))
+	c.configureFields(info.ArchiveFields)
 	return c
 }
 
 // open begins the search for the PV.
 func (c *Channel) open() {
 	c.mu.Lock()
-	c.connection = Connecting
+	c.connection, c.opened = Connecting, time.Now()
 	c.mu.Unlock()
 	link := c.engine.opt.Client.Open(string(c.pv), c)
 	c.mu.Lock()
@@ -108,12 +127,20 @@ func (c *Channel) open() {
 }
 
 // configure replaces what the registry says. A channel whose type has just
-// been registered subscribes; nothing else needs the IOC.
+// been registered subscribes, one whose method has changed asks for what the
+// new one needs; the connection stays.
 func (c *Channel) configure(info *schema.TypeInfo) {
 	c.mu.Lock()
-	c.settings.Store(settingsOf(info))
+	set := settingsOf(info, &c.engine.opt)
+	old := c.settings.Swap(set)
+	then := c.resample(old, set)
 	subscribe := c.claimSubscription()
+	c.configureFields(info.ArchiveFields)
+	if subscribe == nil && c.subscribed {
+		c.connectFields(c.online)
+	}
 	c.mu.Unlock()
+	then()
 	if subscribe != nil {
 		c.subscribe(subscribe)
 	}
@@ -144,6 +171,7 @@ func (c *Channel) finish() {
 	c.straggler = nil
 	c.sampling.Unlock()
 	c.cancel()
+	c.closeFields()
 	if c.link != nil {
 		c.link.Close()
 	}
@@ -154,31 +182,46 @@ func (c *Channel) finish() {
 func (c *Channel) Connected(ch *caclient.Channel, info caclient.Info) {
 	now := time.Now()
 	c.beginSampling(now, info.Count != 1)
-	c.mu.Lock()
-	c.enter(ch, info, now)
-	subscribe := c.claimSubscription()
-	var d *discovery
-	if subscribe == nil && !c.closed.Load() {
-		d = newDiscovery(c, info)
-		c.discovery = d
-	}
-	bare := c.hangups >= hangupsMax
-	c.mu.Unlock()
+	subscribe, d, bare := c.arrive(ch, info, now)
+	c.engine.fieldwork.sawConnection(now)
 	c.engine.log.Debug("channel connected", slog.String("pv", string(c.pv)), slog.String("addr", info.Addr))
 	switch {
 	case subscribe != nil:
 		c.subscribe(subscribe)
+		if !bare {
+			c.checkName()
+		}
 	case d != nil:
 		c.engine.discoveries.begin(d, ch, info, now, bare)
 	}
+}
+
+// arrive notes a connection and tells what comes next: to subscribe, or a first
+// look at the PV, without questions if bare.
+func (c *Channel) arrive(ch *caclient.Channel, info caclient.Info, now time.Time) (subscribe *caclient.Channel, d *discovery, bare bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.enter(ch, info, now)
+	subscribe = c.claimSubscription()
+	if subscribe == nil && !c.closed.Load() {
+		d = newDiscovery(c, info)
+		c.discovery = d
+	}
+	return subscribe, d, c.hangups >= hangupsMax
 }
 
 // enter notes a connection. c.mu is held.
 func (c *Channel) enter(ch *caclient.Channel, info caclient.Info, now time.Time) {
 	c.connection, c.online, c.info, c.subscribed = Connected, ch, info, false
 	c.answered.Store(false)
+	c.repeats.Store(false)
+	if c.arrival != nil {
+		close(c.arrival)
+		c.arrival = nil
+	}
 	if c.since.IsZero() {
 		c.since = now
+		c.engine.rates.begin(c.history, time.Since(epoch))
 	} else {
 		c.restored = now
 	}
@@ -203,6 +246,10 @@ func (c *Channel) Disconnected(_ *caclient.Channel, cause error) {
 		c.hangups++
 	}
 	c.online, c.subscribed, c.discovery = nil, false, nil
+	if c.reading != nil {
+		c.reading.asked = time.Time{}
+	}
+	c.disconnectFields()
 	if was {
 		c.connection = Disconnected
 	}
@@ -239,11 +286,13 @@ func (c *Channel) state() ChannelState {
 		Method:    s.method,
 		Period:    s.period,
 		Counters:  c.history.counters(),
+		Gate:      c.engine.gates.of(c.pv),
 	}
+	st.EventRate, st.ByteRate, st.Measured = c.engine.rates.of(c.history, time.Since(epoch))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st.Connection, st.Subscribed = c.connection, c.subscribed
-	st.Since, st.Restored = c.since, c.restored
+	st.Opened, st.Since, st.Restored = c.opened, c.since, c.restored
 	st.Host, st.Minor, st.Count = c.info.Addr, c.info.Minor, int(c.info.Count)
 	return st
 }

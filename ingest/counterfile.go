@@ -17,9 +17,12 @@ import (
 
 // The counters' file survives a restart of pvlog (S7). It is text: a line that
 // names its version, a line of numbers for each PV with the name at its end,
-// and a line that counts them, without which it is not whole.
+// and a line that counts them, without which it is not whole. Version 2 has
+// more numbers than version 1, which is still read.
 const (
-	countersVersion = "pvlog ingest counters 1"
+	countersVersion = "pvlog ingest counters 2"
+	countersFormer  = "pvlog ingest counters 1"
+	countersFormerN = 10
 	countersEnd     = "end "
 	countersEvery   = 10 * time.Second
 	countersShare   = 100 // writing takes at most this part of the time
@@ -27,19 +30,20 @@ const (
 
 var errCountersFile = errors.New("not a whole counters file")
 
-// numbers are what the file holds of a PV, in order.
-func (h *history) numbers() [10]int64 {
+// numbers are what the file holds of a PV, in order; new ones stand at the end.
+func (h *history) numbers() [12]int64 {
 	return [...]int64{
 		h.created,
 		int64(h.received.Load()), int64(h.appended.Load()),
 		int64(h.overflowWaits.Load()), int64(h.overflowDrops.Load()),
 		int64(h.transientErrors.Load()), int64(h.disconnects.Load()),
 		h.first.Load(), h.lastDisconnect.Load(), int64(h.observed.Load()),
+		int64(h.bytes.Load()), int64(h.suppressed.Load()),
 	}
 }
 
 // historyOf is the inverse of numbers.
-func historyOf(n [10]int64) *history {
+func historyOf(n [12]int64) *history {
 	h := &history{created: n[0]}
 	h.received.Store(uint64(n[1]))
 	h.appended.Store(uint64(n[2]))
@@ -50,6 +54,8 @@ func historyOf(n [10]int64) *history {
 	h.first.Store(n[7])
 	h.lastDisconnect.Store(n[8])
 	h.observed.Store(int32(n[9]))
+	h.bytes.Store(uint64(n[10]))
+	h.suppressed.Store(uint64(n[11]))
 	return h
 }
 
@@ -70,14 +76,19 @@ func encodeCounters(histories map[schema.PVName]*history) []byte {
 func decodeCounters(text string) (map[schema.PVName]*history, error) {
 	lines := bufio.NewScanner(strings.NewReader(text))
 	histories := make(map[schema.PVName]*history)
-	if !lines.Scan() || lines.Text() != countersVersion {
+	count := len((&history{}).numbers())
+	switch {
+	case lines.Scan() && lines.Text() == countersVersion:
+	case lines.Text() == countersFormer:
+		count = countersFormerN
+	default:
 		return nil, fmt.Errorf("%w: it does not begin with %q", errCountersFile, countersVersion)
 	}
 	for n := 2; lines.Scan(); n++ {
 		if lines.Text() == countersEnd+strconv.Itoa(len(histories)) {
 			return histories, nil
 		}
-		pv, h, err := decodeLine(lines.Text())
+		pv, h, err := decodeLine(lines.Text(), count)
 		if err != nil {
 			return nil, fmt.Errorf("%w: line %d: %w", errCountersFile, n, err)
 		}
@@ -86,20 +97,20 @@ func decodeCounters(text string) (map[schema.PVName]*history, error) {
 	return nil, fmt.Errorf("%w: its end is missing", errCountersFile)
 }
 
-func decodeLine(line string) (schema.PVName, *history, error) {
-	var numbers [10]int64
-	parts := strings.SplitN(line, " ", len(numbers)+1)
-	if len(parts) != len(numbers)+1 || parts[len(numbers)] == "" {
-		return "", nil, fmt.Errorf("%d numbers and a name are expected", len(numbers))
+func decodeLine(line string, count int) (schema.PVName, *history, error) {
+	var numbers [12]int64
+	parts := strings.SplitN(line, " ", count+1)
+	if len(parts) != count+1 || parts[count] == "" {
+		return "", nil, fmt.Errorf("%d numbers and a name are expected", count)
 	}
-	for i := range numbers {
+	for i := range count {
 		n, err := strconv.ParseInt(parts[i], 10, 64)
 		if err != nil {
 			return "", nil, err
 		}
 		numbers[i] = n
 	}
-	return schema.PVName(parts[len(numbers)]), historyOf(numbers), nil
+	return schema.PVName(parts[count]), historyOf(numbers), nil
 }
 
 // loadCounters gives the counters of the registrations that are known; a file

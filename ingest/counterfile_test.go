@@ -53,7 +53,7 @@ func TestCountersSurviveARestart_S7(t *testing.T) {
 }
 
 func TestADamagedCountersFileCostsOnlyTheCounters(t *testing.T) {
-	h := historyOf([10]int64{5, 1, 2, 3, 4, 5, 6, 7, 8, -1})
+	h := historyOf([12]int64{5, 1, 2, 3, 4, 5, 6, 7, 8, -1})
 	good := string(encodeCounters(map[schema.PVName]*history{`A:B.{"arr": {"s": 1}}`: h, "C": h}))
 	if got, err := decodeCounters(good); err != nil || len(got) != 2 || got["C"].numbers() != h.numbers() || got[`A:B.{"arr": {"s": 1}}`] == nil {
 		t.Fatalf("read back %v, %v", got, err)

@@ -67,6 +67,14 @@ func (q *discoveries) handIn(d *discovery) {
 	signal(q.wake)
 }
 
+// handInAgain does so for a d that was handed in and taken before.
+func (q *discoveries) handInAgain(d *discovery) {
+	q.mu.Lock()
+	d.listed = false
+	q.mu.Unlock()
+	q.handIn(d)
+}
+
 // expire hands in what has waited long enough and tells how long the next one
 // has to wait; 0: none waits.
 func (q *discoveries) expire(now time.Time) time.Duration {
@@ -156,7 +164,9 @@ func (q *discoveries) report(ctx context.Context, batch []*discovery) {
 			d.channel.history.transientErrors.Add(1)
 			e.metrics.transientErrors.Inc()
 		} else if d.refresh {
-			d.channel.refreshed(d)
+			if d.channel.refreshed(d) {
+				q.handInAgain(d)
+			}
 			continue
 		}
 		q.await(d, now)

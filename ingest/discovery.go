@@ -1,15 +1,14 @@
 package ingest
 
 import (
-	"bytes"
-	"errors"
 	"maps"
 	"strconv"
+	"strings"
 	"time"
-	"unicode/utf8"
 
 	"pvlog/ingest/ca"
 	"pvlog/ingest/caclient"
+	"pvlog/schema"
 )
 
 // discoveryWait is how long an IOC may take to tell a PV's metadata, which is
@@ -34,6 +33,8 @@ type discovery struct {
 	found  Discovery
 	open   int  // questions without an answer
 	broken bool // a question failed with the connection, or as if it had
+	news   int  // of a refresh: how often something was added
+	sent   int  // news that the registry was given
 }
 
 func newDiscovery(c *Channel, info caclient.Info) *discovery {
@@ -50,21 +51,31 @@ func (d *discovery) current() (Discovery, bool) {
 	c := d.channel
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	d.sent = d.news
 	found := d.found
 	found.Fields = maps.Clone(found.Fields) // a late answer adds to them while the registry reads
 	return found, (c.discovery == d || c.refresh == d) && !c.closed.Load()
 }
 
-// begin asks the IOC for units, limits and record type with one value, or
-// nothing at all if it hung up on that before.
+// begin asks the IOC for units, limits and record type with one value, and for
+// what else a policy may want to know, or nothing at all if it hung up on that
+// before.
 func (q *discoveries) begin(d *discovery, ch *caclient.Channel, info caclient.Info, now time.Time, bare bool) {
 	if bare {
 		q.handIn(d)
 		return
 	}
 	c := d.channel
+	fields := discoveryFields
+	if c.pv.Field() != "" {
+		fields = nil // they would be the record's, not the PV's
+	}
+	named := !c.settings.Load().skipAliasCheck
 	c.mu.Lock()
-	d.open = 2
+	d.open = 2 + len(fields)
+	if named {
+		d.open++
+	}
 	c.mu.Unlock()
 	q.await(d, now)
 	ch.GetAsync(info.Native.Ctrl(), 1, func(u caclient.Update, err error) {
@@ -77,7 +88,23 @@ func (q *discoveries) begin(d *discovery, ch *caclient.Channel, info caclient.In
 	ch.GetAsync(ca.DBRClassName, 1, func(u caclient.Update, err error) {
 		q.answer(d, err, func() { d.found.classify(u) })
 	})
+	if named {
+		q.askName(d, ch, info)
+	}
+	for _, f := range fields {
+		look(ch, c.pv.Record()+"."+f.name, f.ask, func(_ caclient.Info, u caclient.Update, err error) {
+			q.answer(d, err, func() { d.found.read(f.name, u) })
+		})
+	}
 }
+
+// discoveryFields are what is read of a record when its PV connects for the
+// first time, beside its type: policies ask for the first three, DESC is shown.
+// A number is asked for as one, since its record's PREC would round its text.
+var discoveryFields = []struct {
+	name string
+	ask  ca.DBR
+}{{"MDEL", ca.DBRDouble}, {"ADEL", ca.DBRDouble}, {"SCAN", ca.DBRString}, {"DESC", ca.DBRString}}
 
 // answer files the answer to one question; after the last one the discovery is
 // complete. If the connection seems to fail it is left to time: either it is
@@ -90,11 +117,10 @@ func (q *discoveries) answer(d *discovery, err error, fill func()) {
 		return
 	}
 	d.open--
-	var refused *caclient.StatusError
 	switch {
 	case err == nil:
 		fill()
-	case !errors.As(err, &refused):
+	case !denied(err):
 		d.broken = true
 	}
 	complete := d.open == 0 && !d.broken
@@ -114,6 +140,7 @@ func metadataOf(u caclient.Update) (m ca.Metadata, told bool) {
 // describe takes units, precision, limits and labels, as far as there are any.
 func (f *Discovery) describe(m ca.Metadata) {
 	f.Units, f.Precision, f.Limits = m.Units, m.Precision, m.Limits
+	maps.DeleteFunc(f.Fields, func(name, _ string) bool { return strings.HasPrefix(name, "ENUM_") })
 	for i, label := range m.EnumStrings {
 		f.set("ENUM_"+strconv.Itoa(i), label)
 	}
@@ -132,20 +159,52 @@ func (f *Discovery) classify(u caclient.Update) {
 	if u.Type != ca.DBRClassName {
 		return
 	}
-	name := u.Payload[:min(len(u.Payload), ca.MaxStringSize)]
-	if i := bytes.IndexByte(name, 0); i >= 0 {
-		name = name[:i]
-	}
-	if len(name) > 0 && utf8.Valid(name) {
-		f.set("RTYP", string(name))
+	u.Payload = u.Payload[:min(len(u.Payload), ca.MaxStringSize)]
+	if name := textOf(u); name != "" {
+		f.set("RTYP", name)
 	}
 }
 
-// refreshed notes that the registry has taken a PV's properties.
-func (c *Channel) refreshed(d *discovery) {
+// read takes a field, if the answer says something.
+func (f *Discovery) read(name string, u caclient.Update) {
+	text := textOf(u)
+	if v, ok := numberOf(u); ok {
+		text = schema.FormatField(v)
+	}
+	if text != "" {
+		f.set(name, text)
+	}
+}
+
+// tell hands in what is new of a PV that is known to the registry, together with
+// what waits to be handed in.
+func (c *Channel) tell(fill func(*Discovery)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.refresh == d {
-		c.refresh = nil
+	set := c.settings.Load()
+	native := ca.SampleType(c.info.Native, c.info.Count != 1)
+	if c.online == nil || !set.known() || native != set.registered {
+		// A PV whose type has changed is described when its type is changed.
+		return
 	}
+	if c.refresh == nil {
+		c.refresh = newDiscovery(c, c.info)
+		c.refresh.refresh = true
+		c.refresh.found.Host = "" // no reason for an event
+	}
+	fill(&c.refresh.found)
+	c.refresh.news++
+	c.engine.discoveries.handIn(c.refresh)
+}
+
+// refreshed notes that the registry has taken what it was given of a PV; true
+// if there is more by now.
+func (c *Channel) refreshed(d *discovery) (more bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refresh != d || d.news != d.sent {
+		return c.refresh == d
+	}
+	c.refresh = nil
+	return false
 }

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"pvlog/ingest/ca"
+	"pvlog/ingest/caclient"
 	"pvlog/schema"
 )
 
@@ -22,21 +23,32 @@ type Engine struct {
 	log         *slog.Logger
 	metrics     *metrics
 	discoveries *discoveries
-	stragglers  *stragglers
+	stragglers  *timetable // held updates that become due
+	reads       *timetable // values that are read once a period
+	gates       *gates
+	rates       rates
+	get         func(c *caclient.Channel, t ca.DBR, count uint32, done func(caclient.Update, error))
+	fieldwork   *fieldwork
 	buffers     sync.Pool // of *[]byte: one for each circuit that is decoding
 
 	// set by Run before anything else
 	hard context.Context // ends what waits in Append, when Run has waited long enough
 
-	// owned by Run's goroutine
-	infos map[schema.PVName]*schema.TypeInfo // every registered PV
+	// settling is held while the channel of one PV is made to agree with what
+	// the registry and its controlling PV say. It guards infos, and without it mu
+	// is taken for reading alone.
+	settling sync.Mutex
+	infos    map[schema.PVName]*schema.TypeInfo // every registered PV
+
+	fieldMonitors atomic.Int64 // of archive fields, in all channels
 
 	cursor atomic.Uint64 // newest event of the registry that has taken effect; set by Run's goroutine
 
-	// guarded by mu, changed by Run's goroutine only
+	// guarded by mu, changed with settling held
 	mu        sync.RWMutex
 	channels  map[schema.PVName]*Channel
 	histories map[schema.PVName]*history
+	gated     map[schema.PVName]*schema.TypeInfo // PVs whose gate is shut
 }
 
 // New checks opt and makes an engine. It touches nothing outside.
@@ -52,13 +64,17 @@ func New(opt Options) (*Engine, error) {
 	e := &Engine{
 		opt:        opt,
 		log:        opt.Logger,
-		stragglers: newStragglers(),
+		stragglers: newTimetable((*Channel).release),
+		reads:      newTimetable((*Channel).read),
+		get:        (*caclient.Channel).GetAsync,
+		fieldwork:  newFieldwork(),
 		buffers:    sync.Pool{New: func() any { return new([]byte) }},
 		infos:      make(map[schema.PVName]*schema.TypeInfo),
 		channels:   make(map[schema.PVName]*Channel),
 		histories:  make(map[schema.PVName]*history),
+		gated:      make(map[schema.PVName]*schema.TypeInfo),
 	}
-	e.discoveries = newDiscoveries(e)
+	e.discoveries, e.gates = newDiscoveries(e), newGates(e)
 	var err error
 	if e.metrics, err = newMetrics(opt.Registerer, e); err != nil {
 		return nil, fmt.Errorf("make ingest engine: %w", err)
@@ -82,10 +98,17 @@ func (e *Engine) Run(ctx context.Context) error {
 	var timers sync.WaitGroup
 	timers.Go(func() { e.discoveries.run(ctx) })
 	timers.Go(func() { e.stragglers.run(ctx) })
+	timers.Go(func() { e.reads.run(ctx) })
+	timers.Go(func() { e.fieldwork.run(ctx) })
 	timers.Go(func() { e.watchSilence(ctx) })
+	timers.Go(func() { e.keepRates(ctx) })
 	e.restore(ctx)
 	timers.Go(func() { e.keepCounters(ctx) })
+	var gates sync.WaitGroup
+	gates.Go(func() { e.gates.run(ctx) })
 	e.follow(ctx)
+	gates.Wait() // no channel is opened any more
+	e.gates.close()
 	e.closeAll(giveUp)
 	timers.Wait()
 	if e.opt.CountersFile == "" {
@@ -116,7 +139,11 @@ func (e *Engine) closeAll(giveUp func()) {
 func (e *Engine) running() []*Channel {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	return slices.Collect(maps.Values(e.channels))
+	all := make([]*Channel, 0, len(e.channels))
+	for _, c := range e.channels {
+		all = append(all, c)
+	}
+	return all
 }
 
 // Applied is the sequence of the newest registry event that has taken effect:
@@ -124,15 +151,19 @@ func (e *Engine) running() []*Channel {
 func (e *Engine) Applied() uint64 { return e.cursor.Load() }
 
 // State is what is known of a PV's channel; false if it has none, because the
-// PV is not registered, paused or stopped.
+// PV is not registered, paused or stopped. A PV whose channel its controlling
+// PV has closed is Idle, and Gate tells.
 func (e *Engine) State(pv schema.PVName) (ChannelState, bool) {
 	e.mu.RLock()
-	c := e.channels[pv]
+	c, info, h := e.channels[pv], e.gated[pv], e.histories[pv]
 	e.mu.RUnlock()
-	if c == nil {
-		return ChannelState{}, false
+	switch {
+	case c != nil:
+		return c.state(), true
+	case info != nil:
+		return e.gatedState(info, h), true
 	}
-	return c.state(), true
+	return ChannelState{}, false
 }
 
 // States are the states of all channels, by name.
@@ -162,7 +193,7 @@ func (e *Engine) Counters(pv schema.PVName) (Counters, bool) {
 func (e *Engine) Counts() Counts {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	var n Counts
+	n := Counts{Gated: len(e.gated)}
 	for _, c := range e.channels {
 		n.add(c.connectionNow())
 	}

@@ -25,7 +25,7 @@ func (e *Engine) restore(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		e.settle(info.PV, info)
+		e.settle(info.PV, func(*schema.TypeInfo) *schema.TypeInfo { return info })
 	}
 	e.log.Info("channels opened", slog.Int("pvs", e.Counts().Total), slog.Int("registered", len(infos)), slog.Uint64("seq", cursor))
 }
@@ -61,7 +61,7 @@ func (e *Engine) apply(seq uint64, event *logpb.RegistryEvent, _ bool) error {
 	}
 	pv := schema.PVName(event.GetPv())
 	if pv != "" {
-		e.settle(pv, slim(schema.Apply(e.infos[pv], seq, event)))
+		e.settle(pv, func(old *schema.TypeInfo) *schema.TypeInfo { return slim(schema.Apply(old, seq, event)) })
 	}
 	e.cursor.Store(seq)
 	e.log.Debug("registry event applied", slog.String("pv", string(pv)), slog.Uint64("seq", seq))
@@ -77,12 +77,21 @@ func slim(info *schema.TypeInfo) *schema.TypeInfo {
 	return info
 }
 
-// settle makes the channels agree with what the registry says of a PV; nil: it
-// is not registered.
-func (e *Engine) settle(pv schema.PVName, next *schema.TypeInfo) {
+// settle makes the channels agree with what the registry says of a PV now; nil:
+// it is not registered.
+func (e *Engine) settle(pv schema.PVName, now func(old *schema.TypeInfo) *schema.TypeInfo) {
+	e.settling.Lock()
+	defer e.settling.Unlock()
+	next := now(e.infos[pv])
+	e.calmly(pv, func() { e.place(pv, next) })
+}
+
+// place settles a PV by what the registry and its gate say. settling is held.
+func (e *Engine) place(pv schema.PVName, next *schema.TypeInfo) {
+	wanted := e.admitted(pv, next)
 	old, channel := e.infos[pv], e.channels[pv]
 	again := old != nil && next != nil && !next.Created.Equal(old.Created) // registered anew
-	if channel != nil && (next == nil || next.State != schema.Archiving || again) {
+	if channel != nil && (!wanted || again) {
 		e.end(pv, channel)
 		channel = nil
 	}
@@ -96,7 +105,7 @@ func (e *Engine) settle(pv schema.PVName, next *schema.TypeInfo) {
 	}
 	e.infos[pv] = next
 	switch {
-	case next.State != schema.Archiving:
+	case !wanted:
 	case channel == nil:
 		e.start(next)
 	default:

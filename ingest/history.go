@@ -15,6 +15,7 @@ type history struct {
 	received, appended           atomic.Uint64
 	overflowWaits, overflowDrops atomic.Uint64
 	transientErrors, disconnects atomic.Uint64
+	bytes, suppressed            atomic.Uint64
 
 	first          atomic.Int64 // Unix nanoseconds, 0: none
 	lastDisconnect atomic.Int64 // Unix seconds, 0: none
@@ -22,6 +23,8 @@ type history struct {
 
 	// owned by the PV's running channel, guarded by its sampling mutex
 	seen newest
+
+	window window // guarded by rates.mu
 }
 
 func newHistory(created int64) *history {
@@ -49,6 +52,8 @@ func (h *history) counters() Counters {
 	return Counters{
 		Received:        h.received.Load(),
 		Appended:        h.appended.Load(),
+		Bytes:           h.bytes.Load(),
+		Suppressed:      h.suppressed.Load(),
 		OverflowWaits:   h.overflowWaits.Load(),
 		OverflowDrops:   h.overflowDrops.Load(),
 		TransientErrors: h.transientErrors.Load(),

@@ -43,6 +43,9 @@ type Options struct {
 	// most 1,000 at once. What Follow does not confirm is handed in again.
 	Started func(ctx context.Context, found []Discovery) error
 
+	// Known gives what the registry knows of a PV at the moment. nil: nothing.
+	Known func(pv schema.PVName) (*schema.TypeInfo, bool)
+
 	// DriftPast and DriftFuture are how far from its receive time a sample may
 	// lie before the archive drops it. Whole seconds; 0: 30 minutes.
 	DriftPast, DriftFuture time.Duration
@@ -73,6 +76,9 @@ func (o Options) withDefaults() Options {
 	if o.DriftFuture == 0 {
 		o.DriftFuture = DefaultDrift
 	}
+	if o.Known == nil {
+		o.Known = func(schema.PVName) (*schema.TypeInfo, bool) { return nil, false }
+	}
 	if o.Mask == 0 {
 		o.Mask = DefaultMask
 	}
@@ -95,5 +101,10 @@ type Discovery struct {
 	Units     string             // "" if the IOC did not say
 	Precision int                // digits after the point
 	Limits    map[string]float64 // LOPR HOPR LOLO LOW HIGH HIHI DRVL DRVH, as far as known; may be NaN
-	Fields    map[string]string  // RTYP, ENUM_0 and so on, as far as known
+	Fields    map[string]string  // RTYP, MDEL, ADEL, SCAN, DESC, ENUM_0 and so on, as far as known
+
+	// RealName is the PV's name by its record, which the same IOC serves too,
+	// if it is another one than PV; else "". A PV that was never archived is to
+	// be archived under it, with PV as an alias.
+	RealName schema.PVName
 }

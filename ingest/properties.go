@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"hash/maphash"
-	"log/slog"
 	"math"
 	"strconv"
 
@@ -71,7 +70,7 @@ func propertyTexts(m ca.Metadata) (texts [len(propertyNames)]string) {
 	}
 	for i, name := range propertyNames[2 : len(propertyNames)-1] {
 		if v, ok := m.Limits[name]; ok && !math.IsNaN(v) {
-			texts[2+i] = strconv.FormatFloat(v, 'g', -1, 64)
+			texts[2+i] = schema.FormatField(v)
 		}
 	}
 	for _, label := range m.EnumStrings {
@@ -91,20 +90,7 @@ func (c *Channel) Properties(_ *caclient.Channel, m ca.Metadata) {
 		return
 	}
 	c.engine.metrics.propertyChanges.Inc()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	set := c.settings.Load()
-	native := ca.SampleType(c.info.Native, c.info.Count != 1)
-	if c.online == nil || !set.known() || native != set.registered {
-		// A PV whose type has changed is described when its type is changed.
-		return
-	}
-	d := newDiscovery(c, c.info)
-	d.refresh = true
-	d.found.Host = "" // no reason for an event
-	d.found.describe(m)
-	c.refresh = d
-	c.engine.discoveries.handIn(d)
+	c.tell(func(f *Discovery) { f.describe(m) })
 }
 
 // discovered puts the properties that a discovery reads on the first sample;
@@ -126,19 +112,9 @@ func (p *properties) rode() { p.riding = nil }
 
 // paused notes, for the next sample, that flow control had the IOC paused: it
 // may have merged what happened then.
-func (c *Channel) paused(u caclient.Update) {
+func (c *Channel) paused(u *caclient.Update) {
 	if u.Paused == 0 || len(c.properties.riding) > maxRiding {
 		return
 	}
 	c.properties.riding = schema.AppendField(c.properties.riding, "flowpausedsecs", strconv.FormatFloat(u.Paused.Seconds(), 'f', 6, 64))
-}
-
-// subscribe asks for everything that is archived of a channel; properties
-// first, so that they ride on the first sample.
-func (c *Channel) subscribe(link *caclient.Channel) {
-	if !c.engine.opt.NoProperties {
-		link.WatchProperties()
-	}
-	link.Subscribe(c.engine.opt.Mask)
-	c.engine.log.Debug("channel subscribed", slog.String("pv", string(c.pv)))
 }

@@ -115,7 +115,7 @@ func (r *registry) started(_ context.Context, found []Discovery) error {
 	r.mu.Unlock()
 	r.bell.ring()
 	if !hold {
-		r.confirm(found)
+		r.confirm(r.joinAliases(found))
 	}
 	return nil
 }

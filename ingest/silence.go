@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"pvlog/schema"
 )
 
 // An IOC answers a subscription at once with the present value, or with the
@@ -28,7 +30,7 @@ func (e *Engine) watchSilence(ctx context.Context) {
 			return
 		case now := <-ticker.C:
 			for _, c := range e.running() {
-				c.askAgain(now)
+				e.calmly(c.pv, func() { c.askAgain(now) })
 			}
 		}
 	}
@@ -38,7 +40,8 @@ func (e *Engine) watchSilence(ctx context.Context) {
 func (c *Channel) askAgain(now time.Time) {
 	c.mu.Lock()
 	link, waited := c.online, now.Sub(c.asked)
-	due := link != nil && c.subscribed && !c.closed.Load() && !c.answered.Load() && waited >= c.patience
+	reads := c.settings.Load().method == schema.ScanGet
+	due := link != nil && c.subscribed && !reads && !c.closed.Load() && !c.answered.Load() && waited >= c.patience
 	if due {
 		c.asked, c.patience = now, min(2*c.patience, silenceMax)
 	}

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -26,31 +25,46 @@ func (c *Channel) Update(_ *caclient.Channel, u caclient.Update) {
 	if c.closed.Load() {
 		return
 	}
+	set := c.settings.Load()
+	if set.method == schema.ScanGet {
+		return // it was on its way when the method was changed
+	}
+	repeats := false
 	if !c.answered.Load() {
 		c.answered.Store(true)
+		repeats = c.repeats.Swap(false)
 	}
+	c.receive(&u, set, false, repeats)
+}
+
+// receive samples what the IOC told: an update, or a value that was read and
+// takes the time at which it came. One that may repeat what was read before is
+// no sample if it is not newer. c.sampling is held.
+func (c *Channel) receive(u *caclient.Update, set *settings, read, repeats bool) {
 	if u.Status != ca.StatusNormal {
 		c.transient(fmt.Errorf("the IOC sent %s in place of a value", ca.StatusName(u.Status)))
 		return
 	}
 	buffer := c.engine.buffers.Get().(*[]byte)
 	defer c.engine.buffers.Put(buffer)
-	event, stamp, err := ca.DecodeTime((*buffer)[:0], u.Type, u.Count, c.waveform, u.Payload)
-	empty := errors.Is(err, ca.ErrNoValue)
-	if empty {
-		// An array of one element at most that is empty now: no scalar can say
-		// so. As the waveform that it is, the archive drops it by its type.
-		event, stamp, err = ca.DecodeTime((*buffer)[:0], u.Type, u.Count, true, u.Payload)
-	}
+	event, stamp, empty, err := c.decode((*buffer)[:0], u, read)
 	if err != nil {
 		c.transient(fmt.Errorf("decode update: %w", err))
 		return
 	}
 	c.paused(u)
-	s := c.sample(stamp, u.Received)
+	s := c.sample(stamp, u.Received, set)
+	if repeats && !c.history.seen.later(stamp.Time) {
+		return
+	}
+	if set.deadband == 0 {
+		c.band = nil
+	} else if c.suppressed(u, stamp, s, set.deadband) {
+		return
+	}
 	s.Event = event
 	first := c.first
-	*buffer = c.take(s, stamp.Time)
+	*buffer = c.take(s, stamp.Time, set.least)
 	if empty {
 		c.first = first // the next is the connection's first that can be kept
 	} else if s.Type != s.Registered {
@@ -59,19 +73,18 @@ func (c *Channel) Update(_ *caclient.Channel, u caclient.Update) {
 }
 
 // sample is the envelope of an update (D1), its event still missing.
-func (c *Channel) sample(stamp ca.Stamp, now time.Time) schema.RawSample {
+func (c *Channel) sample(stamp ca.Stamp, now time.Time, set *settings) schema.RawSample {
 	c.lastEvent.Store(now.UnixNano())
 	c.history.sawEvent(now)
 	c.engine.metrics.received.Inc()
-	set := c.settings.Load()
 	return schema.RawSample{
 		Type:        stamp.Type,
 		Year:        stamp.Year,
 		Received:    now,
 		First:       c.first,
 		Registered:  set.registered,
-		DriftPast:   c.engine.opt.DriftPast,
-		DriftFuture: c.engine.opt.DriftFuture,
+		DriftPast:   set.driftPast,
+		DriftFuture: set.driftFuture,
 		Generation:  set.generation,
 	}
 }
@@ -87,8 +100,7 @@ func (c *Channel) sawOtherType(observed, registered schema.DBRType) {
 
 // take applies the sampling method. It gives back the event's buffer, which
 // may have grown. c.sampling is held.
-func (c *Channel) take(s schema.RawSample, at schema.Time) []byte {
-	least := c.settings.Load().least
+func (c *Channel) take(s schema.RawSample, at schema.Time, least time.Duration) []byte {
 	if least == 0 || s.First {
 		c.releaseHeld(at) // the last value before a silence is kept
 	}
@@ -121,7 +133,7 @@ func (c *Channel) append(s schema.RawSample, at schema.Time) []byte {
 		s.Event = c.markers.appendTo(s.Event)
 	}
 	if later {
-		s.Event = c.properties.ride(s.Event)
+		s.Event = c.ride(s.Event, at)
 	}
 	began := time.Since(epoch)
 	err := c.engine.opt.Append(c.ctx, c.pv, s)
@@ -134,6 +146,7 @@ func (c *Channel) append(s schema.RawSample, at schema.Time) []byte {
 		return s.Event
 	}
 	c.history.appended.Add(1)
+	c.history.bytes.Add(uint64(len(s.Event)))
 	c.engine.metrics.appended.Inc()
 	if s.First {
 		c.first = false
@@ -143,7 +156,7 @@ func (c *Channel) append(s schema.RawSample, at schema.Time) []byte {
 		c.markers.took()
 	}
 	if later {
-		c.properties.rode()
+		c.rode()
 		c.history.seen = newest{at: at, has: true}
 	}
 	return s.Event
@@ -170,7 +183,7 @@ func (c *Channel) hold(s schema.RawSample, at schema.Time, least time.Duration) 
 	c.straggler.hold(s, at)
 	if !c.queued {
 		c.queued = true
-		c.engine.stragglers.add(c, s.Received.Add(least))
+		c.engine.stragglers.add(c, 0, s.Received.Add(least))
 	}
 }
 
@@ -198,7 +211,7 @@ func (c *Channel) appendHeld(g *straggler) {
 
 // release records the held update if it has waited for a period, and tells
 // when to look again; zero: nothing is held.
-func (c *Channel) release(now time.Time) time.Time {
+func (c *Channel) release(_ uint32, now time.Time) time.Time {
 	c.sampling.Lock()
 	defer c.sampling.Unlock()
 	g := c.straggler

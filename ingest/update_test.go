@@ -223,7 +223,10 @@ func TestUpdateTakesNoAllocation(t *testing.T) {
 		o.Append = func(context.Context, schema.PVName, schema.RawSample) error { return nil }
 	})
 	for _, method := range []schema.SamplingMethod{schema.Monitor, schema.Scan} {
-		c := addChannel(e, scalar(method, time.Hour))
+		info := scalar(method, time.Hour)
+		info.ArchiveFields = []string{"DESC"}
+		c := addChannel(e, info)
+		c.told("DESC", "it rides on the first")
 		regain(c)
 		at := schema.TimeOf(time.Now())
 		u, next := update(t, at, 3.14), update(t, schema.Time{Sec: at.Sec + 1}, 4)

@@ -42,11 +42,12 @@ var reserved = []struct {
 	{"github.com/nats-io/", []string{"streams"}},
 	{"github.com/synadia-io/", []string{"streams"}},
 	{"github.com/dgraph-io/badger/", []string{"consumers/registry"}},
+	{"go.starlark.net/", []string{"ingest/policy"}},
 	{"net/http", []string{"consumers/web", "cmd/pvlog/appliance", "cmd/pvlog"}},
 }
 
 // socketless must not even be able to open a socket.
-var socketless = []string{"ingest/ca", "consumers/filter", "consumers/partition", "schema"}
+var socketless = []string{"ingest/ca", "ingest/policy", "consumers/filter", "consumers/partition", "schema"}
 
 type listedPackage struct {
 	ImportPath string
@@ -176,6 +177,8 @@ func TestImportRulesSeeEachBreach(t *testing.T) {
 		{"ingest/ca", "net", true},
 		{"ingest/ca", "net/netip", true},
 		{"ingest/caclient", "net", false},
+		{"ingest/policy", "go.starlark.net/starlark", false},
+		{"ingest", "go.starlark.net/starlark", true},
 		{"consumers/registry", "net/http", true},
 		{"consumers/web", "net/http", false},
 		{"consumers/nowhere", "fmt", true},

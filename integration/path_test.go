@@ -29,6 +29,12 @@ func (s *server) storeRoot() string { return filepath.Join(s.data, "stores", "ST
 func simulated(t *testing.T, records ...simioc.Record) (*simioc.IOC, *server) {
 	t.Helper()
 	ioc := simioc.New(simioc.Options{Listen: "127.0.0.1:0", Prefix: "sim:", Records: records})
+	return ioc, newServer(t, []string{"EPICS_CA_ADDR_LIST=" + runIOC(t, ioc), "EPICS_CA_AUTO_ADDR_LIST=NO"})
+}
+
+// runIOC serves an IOC until the end of the test and gives its address.
+func runIOC(t *testing.T, ioc *simioc.IOC) string {
+	t.Helper()
 	if err := ioc.Listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +47,7 @@ func simulated(t *testing.T, records ...simioc.Record) (*simioc.IOC, *server) {
 			t.Error(err)
 		}
 	})
-	return ioc, newServer(t, []string{"EPICS_CA_ADDR_LIST=" + ioc.Addr(), "EPICS_CA_AUTO_ADDR_LIST=NO"})
+	return ioc.Addr()
 }
 
 // archive asks for PVs and waits until each is connected and being archived.

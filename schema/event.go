@@ -20,8 +20,8 @@ type Event struct {
 	Severity        int32
 	Status          int32
 	Val             []byte // the raw records (tag and content) of field 3, from first to last
-	Fields          []byte // the raw records of field 7, if they stand together; else the first run
-
+	Fields          []byte // the raw records of field 7, from first to last
+	Changed         bool   // its fields are changes, not a periodic dump
 }
 
 // ScanEvent takes an EPICSEvent message apart. It checks the framing of every
@@ -43,7 +43,6 @@ func ScanEvent(b []byte) (Event, error) {
 	if seen != 3 {
 		return Event{}, fmt.Errorf("%w: seconds or nanoseconds are missing", ErrEvent)
 	}
-
 	return e, nil
 }
 
@@ -58,6 +57,10 @@ func (e *Event) take(num protowire.Number, wire protowire.Type, record []byte, s
 		e.Fields = extend(e.Fields, record)
 		return nil
 	case fieldSeconds, fieldNano, fieldSeverity, fieldStatus:
+	case fieldChange:
+		if wire != protowire.VarintType {
+			return nil
+		}
 	default:
 		return nil
 	}
@@ -75,6 +78,8 @@ func (e *Event) take(num protowire.Number, wire protowire.Type, record []byte, s
 		e.Severity = int32(v)
 	case fieldStatus:
 		e.Status = int32(v)
+	case fieldChange:
+		e.Changed = v != 0
 	}
 	return nil
 }

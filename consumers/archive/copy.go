@@ -32,16 +32,19 @@ type Copied struct {
 // Copy copies all partitions of a PV to another name, which must not be
 // registered: each file with a header that names the other PV, the lines byte
 // for byte. What waits for the PV, in the log and in memory, is written first.
-// It returns when the copies are durable, all of them; before that none stands
-// in its place, except after a crash or a fault in between of the short moment
-// in which they are put there. A later call with the same names takes what it
+// The copies are made aside and put in their places together, durable; then, and
+// before anybody else can work on files, commit (nil for nothing) is called: it
+// registers the other name. If it refuses, the copies are gone again; if it
+// gives [schema.Unavailable] or an error that is none of schema's, so that
+// nobody knows whether it did its work, they stay. A crash in that short moment
+// leaves some of them in place: a later call with the same names takes what it
 // finds of the same samples for its own and goes on.
 //
 // A file in the place of a copy that is not the beginning of it, or any other
 // partition of the other name, is a [schema.Conflict] and nothing is copied; so
 // is a PV that is being sampled or copied. [schema.Unavailable] says that the
 // archive cannot write now, or that the store has no room.
-func (a *Archive) Copy(ctx context.Context, from, to schema.PVName) (Copied, error) {
+func (a *Archive) Copy(ctx context.Context, from, to schema.PVName, commit func() error) (Copied, error) {
 	if schema.ChunkKey(from) == schema.ChunkKey(to) {
 		return Copied{}, schema.Errorf(schema.Conflict, "PV %s and PV %s have the same files (':', '-' and '/' all become folders)", from, to)
 	}
@@ -50,7 +53,7 @@ func (a *Archive) Copy(ctx context.Context, from, to schema.PVName) (Copied, err
 		return Copied{}, err
 	}
 	defer release()
-	c := copying{a: a, from: from, to: to, what: fmt.Sprintf("copy the data of %s to %s", from, to), asked: time.Now()}
+	c := copying{a: a, from: from, to: to, commit: commit, what: fmt.Sprintf("copy the data of %s to %s", from, to), asked: time.Now()}
 	defer c.clean()
 	for range copyTries {
 		if err := a.owning(ctx, c.what, c.plan); err != nil {
@@ -94,6 +97,7 @@ func (a *Archive) hold(pvs ...schema.PVName) (release func(), err error) {
 type copying struct {
 	a        *Archive
 	from, to schema.PVName
+	commit   func() error // nil: nothing
 	what     string
 	asked    time.Time
 

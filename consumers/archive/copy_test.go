@@ -134,7 +134,7 @@ func (r *copyRig) copied() {
 // TestCopyTakesWhatIsInLogAndMemory copies before any round has written.
 func TestCopyTakesWhatIsInLogAndMemory(t *testing.T) {
 	r := newCopyRig(t)
-	got, err := r.a.Copy(t.Context(), older, newer)
+	got, err := r.a.Copy(t.Context(), older, newer, nil)
 	if err != nil || got.Files != 4 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -151,7 +151,7 @@ func TestCopyIsRefused(t *testing.T) {
 	r := newCopyRig(t)
 	refused := func(from, to schema.PVName, code schema.Code, says string) {
 		t.Helper()
-		if _, err := r.a.Copy(t.Context(), from, to); schema.CodeOf(err) != code || !strings.Contains(err.Error(), says) {
+		if _, err := r.a.Copy(t.Context(), from, to, nil); schema.CodeOf(err) != code || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s to %s: %v, want %s %q", from, to, err, code, says)
 		}
 	}
@@ -190,7 +190,7 @@ func TestCopyIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := r.a.Copy(t.Context(), older, newer); err != nil {
+	if _, err := r.a.Copy(t.Context(), older, newer, nil); err != nil {
 		t.Errorf("once nothing is in the way: %v", err)
 	}
 	r.copied()
@@ -206,7 +206,7 @@ func TestACopyThatFailsLeavesNothing(t *testing.T) {
 	for _, op := range []partition.Op{partition.OpOpen, partition.OpWrite, partition.OpSync, partition.OpRename} {
 		for skip := 0; ; skip++ {
 			r.files.Fail(partition.Fault{Op: op, Skip: skip, Err: syscall.ENOSPC})
-			_, err := r.a.Copy(t.Context(), older, newer)
+			_, err := r.a.Copy(t.Context(), older, newer, nil)
 			r.files.Heal()
 			if err == nil {
 				if skip < 4 {
@@ -228,12 +228,39 @@ func TestACopyThatFailsLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestCommitDecides registers the other name while the copies are in place.
+func TestCommitDecides(t *testing.T) {
+	r := newCopyRig(t)
+	var answer error
+	seen := 0
+	commit := func() error {
+		seen = len(r.tree())
+		return answer
+	}
+	for _, c := range []struct {
+		name   string
+		answer error
+		files  int
+	}{
+		{"refuses", schema.Errorf(schema.Conflict, "registered meanwhile"), 4},
+		{"is not known", schema.Errorf(schema.Unavailable, "the log did not confirm"), 8},
+		{"succeeds", nil, 8},
+	} {
+		answer = c.answer
+		_, err := r.a.Copy(t.Context(), older, newer, commit)
+		if got := len(r.tree()); !errors.Is(err, c.answer) || got != c.files || seen != 8 {
+			t.Errorf("commit %s: %v, %d files, %d were in place before", c.name, err, got, seen)
+		}
+	}
+	r.copied()
+}
+
 // TestAnInterruptedCopyIsGoneOnWith leaves what a crash could: one copy in its
 // place, of another the begin only, as of a time when the PV had fewer samples,
 // and one that is not in its place.
 func TestAnInterruptedCopyIsGoneOnWith(t *testing.T) {
 	r := newCopyRig(t)
-	if _, err := r.a.Copy(t.Context(), older, newer); err != nil {
+	if _, err := r.a.Copy(t.Context(), older, newer, nil); err != nil {
 		t.Fatal(err)
 	}
 	r.stop()
@@ -252,7 +279,7 @@ func TestAnInterruptedCopyIsGoneOnWith(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, copyingName)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the start left what a crash had: %v", err)
 	}
-	if got, err := r.a.Copy(t.Context(), older, newer); err != nil || got.Files != 4 {
+	if got, err := r.a.Copy(t.Context(), older, newer, nil); err != nil || got.Files != 4 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	r.copied()

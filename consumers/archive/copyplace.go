@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"pvlog/schema"
 )
 
 // place puts the copies in their places if the PV has got no samples since the
@@ -42,7 +44,19 @@ func (c *copying) place(ctx context.Context) error {
 		return err
 	}
 	c.placed = true
-	return nil
+	return c.committed(fresh)
+}
+
+// committed calls commit and takes the copies away again if it refused.
+func (c *copying) committed(fresh []string) error {
+	if c.commit == nil {
+		return nil
+	}
+	err := c.commit()
+	if code := schema.CodeOf(err); err == nil || code == schema.Unavailable || code == schema.Internal {
+		return err
+	}
+	return errors.Join(err, removeAll(fresh))
 }
 
 func (c *copying) placeOne(f copyFile) (changed []string, existed bool, err error) {

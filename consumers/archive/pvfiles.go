@@ -1,9 +1,9 @@
 package archive
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -244,12 +244,13 @@ func (p *unwritten) line(i int) []byte {
 	return p.lines[p.refs[i].offset : end-1]
 }
 
-// keep buffers a sample that the filters let pass, and gives the bytes that
-// were added and whether it is the first that waits.
-func (f *pvFiles) keep(g partition.Granularity, s *schema.RawSample, at schema.Time, m *streams.Message, index int) (int, bool) {
+// keep buffers a sample that the filters let pass, with the field records that
+// wait for it and some more, and gives the bytes that were added and whether it
+// is the first that waits.
+func (f *pvFiles) keep(g partition.Granularity, s *schema.RawSample, at schema.Time, m *streams.Message, index int, more []byte) (int, bool) {
 	event := s.Event
-	if len(f.pending) > 0 {
-		event = append(bytes.Clone(event), f.pending...)
+	if len(f.pending)+len(more) > 0 {
+		event = slices.Concat(event, f.pending, more)
 		f.pending = nil
 	}
 	fresh := len(f.parts) == 0

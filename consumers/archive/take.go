@@ -100,7 +100,7 @@ func (a *Archive) takeSample(f *pvFiles, info *schema.TypeInfo, m *streams.Messa
 	verdict := filter.Judge(*s, at, f.last, f.hasLast)
 	switch verdict.Reason {
 	case "":
-		a.keep(f, m, i, at)
+		a.keep(f, m, i, at, a.fullSet(f, info, event, at))
 	case filter.Order:
 		return a.takeLate(f, m, i, event, verdict)
 	default:
@@ -120,8 +120,9 @@ func (a *Archive) faultOrDrop(m *streams.Message, i int, err error) error {
 	return nil
 }
 
-func (a *Archive) keep(f *pvFiles, m *streams.Message, i int, at schema.Time) {
-	n, fresh := f.keep(a.opt.Store.Granularity, &m.Samples[i], at, m, i)
+// keep buffers a sample, with some more records at its end.
+func (a *Archive) keep(f *pvFiles, m *streams.Message, i int, at schema.Time, more []byte) {
+	n, fresh := f.keep(a.opt.Store.Granularity, &m.Samples[i], at, m, i, more)
 	if fresh {
 		a.dirty[f] = struct{}{}
 	}

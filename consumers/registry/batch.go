@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"pvlog/schema"
 	"pvlog/schema/logpb"
@@ -162,7 +163,7 @@ func (r *Registry) eventOf(ctx context.Context, s *submission, pv schema.PVName)
 	}
 	var found uint64
 	err := r.events.History(ctx, pv, s.since, func(seq uint64, e *logpb.RegistryEvent) error {
-		if e.GetChangeId() == s.id {
+		if e.GetChangeId() == s.id && commandOf(e) == s.command {
 			found = seq
 		}
 		return nil
@@ -171,6 +172,36 @@ func (r *Registry) eventOf(ctx context.Context, s *submission, pv schema.PVName)
 		return 0, notStored(err)
 	}
 	return found, nil
+}
+
+// commandOf is the command that an event came of. Several may have one id.
+func commandOf(e *logpb.RegistryEvent) string {
+	if e.GetUndoes() != 0 {
+		return commandUndo
+	}
+	switch e.GetWhat().(type) {
+	case *logpb.RegistryEvent_Requested:
+		return commandArchive
+	case *logpb.RegistryEvent_Paused:
+		return commandPause
+	case *logpb.RegistryEvent_Resumed:
+		return commandResume
+	case *logpb.RegistryEvent_Stopped:
+		return commandStop
+	case *logpb.RegistryEvent_Deleted:
+		return commandDelete
+	case *logpb.RegistryEvent_Configured, *logpb.RegistryEvent_ParametersChanged:
+		return commandChange
+	case *logpb.RegistryEvent_Defined:
+		return commandDefine
+	case *logpb.RegistryEvent_AliasAdded:
+		return commandAlias
+	case *logpb.RegistryEvent_AliasRemoved:
+		return commandUnalias
+	case *logpb.RegistryEvent_FlagSet:
+		return commandFlag
+	}
+	return ""
 }
 
 func (r *Registry) sequence(pv schema.PVName) uint64 {
@@ -271,26 +302,35 @@ func (r *Registry) decide(s *submission, todo []int) []change {
 			s.finish(i, err)
 			continue
 		}
-		s.named[st.pv] = i
 		if e.GetRequested() != nil || e.GetDefined() != nil {
 			s.taken[path] = st.pv
 		}
-		changes = append(changes, change{index: i, proposals: r.propose(s, st, v, e, now)})
+		changes = append(changes, change{index: i, proposals: r.propose(s, i, v, e, now)})
 	}
 	return changes
 }
 
-// propose completes the event of a step and those that go with it.
-func (r *Registry) propose(s *submission, st step, v view, e *logpb.RegistryEvent, now int64) []streams.Proposal {
+// propose completes the event of a step and those that go with it, but for
+// names that have a step of their own.
+func (r *Registry) propose(s *submission, i int, v view, e *logpb.RegistryEvent, now int64) []streams.Proposal {
+	st := s.steps[i]
+	own := func(pv schema.PVName) bool {
+		k, named := s.named[pv]
+		return named && k != i
+	}
+	if d := e.GetDeleted(); d != nil {
+		d.Aliases = slices.DeleteFunc(d.Aliases, func(alias string) bool { return own(schema.PVName(alias)) })
+	}
 	events := []aside{{st.pv, e}}
 	for _, alias := range e.GetDeleted().GetAliases() {
 		events = append(events, aside{schema.PVName(alias), removed(st.pv)})
 	}
 	if st.also != nil {
-		events = append(events, st.also(v)...)
+		events = append(events, slices.DeleteFunc(st.also(v), func(a aside) bool { return own(a.pv) })...)
 	}
 	proposals := make([]streams.Proposal, len(events))
 	for k, a := range events {
+		s.named[a.pv] = i
 		s.complete(a.event, a.pv, now)
 		proposals[k] = streams.Proposal{Event: a.event, Expect: r.state.records[a.pv].Sequence}
 	}

@@ -19,7 +19,7 @@ import (
 const (
 	maxPartBytes  = 6 << 20   // of the steps in one opening event, packed
 	maxSteps      = 4_000_000 // of one change
-	maxPlainBytes = 1 << 30   // of one part, unpacked: more is no part
+	maxPlainBytes = 512 << 20 // of one part, unpacked: more is no part
 )
 
 // table lists different messages and gives each its index.

@@ -17,6 +17,9 @@ type deed struct {
 	live   bool
 	id     string // of its change
 	words  string // of the newest event, for people
+
+	aliases []string // that went with the PV, if it deleted one
+	data    bool     // its data was to go, too
 }
 
 // past is the history of a name around one of its events.
@@ -26,6 +29,8 @@ type past struct {
 	before  record               // before the deed that it belongs to
 	after   record               // after the event
 	started bool                 // an IOC was heard of since
+	aliases []string             // that the deed took along
+	data    bool                 // the deed was to take the data along
 	last    uint64               // newest event of the name
 
 	deeds map[uint64]*deed // by the sequence of its first event
@@ -53,6 +58,7 @@ func (r *Registry) pastOf(ctx context.Context, pv schema.PVName, seq uint64) (*p
 		}
 		if at == seq {
 			p.event, p.before, p.after = e, before, now
+			p.aliases, p.data = d.aliases, d.data
 		}
 		newest = d
 		return nil
@@ -77,36 +83,30 @@ func (p *past) deed(at uint64, e *logpb.RegistryEvent, newest *deed) (d *deed, j
 		d = &deed{first: at, live: true, id: e.GetChangeId()}
 		p.deeds[at] = d
 	}
+	if !joined {
+		d.aliases, d.data = nil, false
+	}
+	d.aliases = append(d.aliases, e.GetDeleted().GetAliases()...)
+	d.data = d.data || e.GetDeleted().GetData()
 	d.latest, d.words = at, describe(e)
 	p.roots[at] = d
 	return d, joined
 }
 
+// deeds are what commands do to a PV, in words.
+var deeds = map[string]string{
+	commandArchive: "requested", commandPause: "paused", commandResume: "resumed", commandStop: "stopped", commandDelete: "deleted",
+	commandChange: "configured", commandDefine: "defined", commandAlias: "made an alias", commandUnalias: "no alias any more", commandFlag: "set",
+}
+
 // describe says of an event what, who and when.
 func describe(e *logpb.RegistryEvent) string {
-	what := "changed"
-	switch e.GetWhat().(type) {
-	case *logpb.RegistryEvent_Requested:
-		what = "requested"
-	case *logpb.RegistryEvent_Paused:
-		what = "paused"
-	case *logpb.RegistryEvent_Resumed:
-		what = "resumed"
-	case *logpb.RegistryEvent_Stopped:
-		what = "stopped"
-	case *logpb.RegistryEvent_Deleted:
-		what = "deleted"
-	case *logpb.RegistryEvent_Configured, *logpb.RegistryEvent_ParametersChanged:
-		what = "configured"
-	case *logpb.RegistryEvent_Defined:
-		what = "defined"
-	case *logpb.RegistryEvent_AliasAdded:
-		what = "made an alias"
-	case *logpb.RegistryEvent_AliasRemoved:
-		what = "no alias any more"
-	}
-	if e.GetUndoes() != 0 {
-		what += fmt.Sprintf(", which undid event %d,", e.GetUndoes())
+	what := deeds[commandOf(e)]
+	switch {
+	case e.GetUndoes() != 0:
+		what = fmt.Sprintf("event %d undone", e.GetUndoes())
+	case what == "":
+		what = "changed"
 	}
 	return fmt.Sprintf("%s by %q at %s", what, e.GetActor(), time.Unix(0, e.GetTime()).UTC().Format(time.RFC3339))
 }

@@ -208,8 +208,9 @@ func (r *Registry) submissionOf(o order, c Change, items []item, refused map[sch
 
 // touched is what a change did to a name.
 type touched struct {
-	first, last uint64 // its events
-	event       *logpb.RegistryEvent
+	last      uint64               // its last event
+	event     *logpb.RegistryEvent // the last one
+	registers bool                 // one of them deleted or defined a PV of this name
 }
 
 // eventsOf finds the events of a change in the log, by the names of PVs and
@@ -225,11 +226,8 @@ func (r *Registry) eventsOf(ctx context.Context, id string, from uint64) (found 
 		if _, own := pv.ChangeID(); e.GetChangeId() != id || own || pv == "" {
 			return nil
 		}
-		t := touched{first: seq, last: seq, event: e}
-		if before, ok := found[pv]; ok {
-			t.first = before.first
-		}
-		found[pv] = t
+		registers := found[pv].registers || e.GetDeleted() != nil || e.GetDefined() != nil
+		found[pv] = touched{last: seq, event: e, registers: registers}
 		return nil
 	})
 	return found, last, err

@@ -82,12 +82,11 @@ func undoItems(found map[schema.PVName]touched) (items []item, later int) {
 	for pv, t := range found {
 		it := item{pv: pv, undoes: t.last}
 		target := schema.PVName(t.event.GetAliasRemoved().GetPv() + t.event.GetAliasAdded().GetPv())
-		if target == "" {
+		if target == "" || t.registers {
 			items = append(items, it)
 			continue
 		}
-		with := found[target].event
-		if with.GetDeleted() == nil && with.GetDefined() == nil {
+		if !found[target].registers {
 			aliases = append(aliases, it)
 		}
 	}
@@ -131,7 +130,7 @@ func (r *Registry) undoStep(it item) step {
 	}
 	st.also = func(v view) []aside { return backAgain(v, p) }
 	st.restore = func(ctx context.Context) error {
-		if r.opt.Restore == nil || !p.event.GetDeleted().GetData() {
+		if r.opt.Restore == nil || !p.data {
 			return nil
 		}
 		if err := r.opt.Restore(ctx, it.pv); err != nil {
@@ -241,10 +240,10 @@ func discovery(to, from *schema.TypeInfo) {
 
 // backAgain are the aliases that went with a deleted PV and are free still.
 func backAgain(v view, p *past) (events []aside) {
-	if p.before.Info == nil || p.before.Info.State == schema.Alias {
+	if info := p.before.Info; info == nil || info.State == schema.Alias {
 		return nil
 	}
-	for _, alias := range p.event.GetDeleted().GetAliases() {
+	for _, alias := range p.aliases {
 		if name := schema.PVName(alias); v.lookup(name) == nil && name != v.pv {
 			events = append(events, aside{name, aliasOf(v.pv)})
 		}

@@ -51,10 +51,11 @@ type Options struct {
 // Retrieval reads samples back. It is safe for concurrent use.
 type Retrieval struct {
 	// set by New, read-only
-	stores  []Store
-	tail    Tail
-	logger  *slog.Logger
-	metrics *metrics
+	stores      []Store
+	tail        Tail
+	logger      *slog.Logger
+	metrics     *metrics
+	consumption *consumption
 }
 
 // New prepares a Retrieval; it does no I/O.
@@ -65,7 +66,7 @@ func New(o Options) *Retrieval {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Retrieval{stores: o.Stores, tail: o.Tail, logger: o.Logger, metrics: newMetrics(o.Registerer)}
+	return &Retrieval{stores: o.Stores, tail: o.Tail, logger: o.Logger, metrics: newMetrics(o.Registerer), consumption: newConsumption()}
 }
 
 // Stores are the stores it reads, as given to New.
@@ -77,6 +78,12 @@ type Query struct {
 	Key  string    // path below a store's root; default: schema.ChunkKey(PV)
 	From time.Time // the answer begins with the newest sample at or before it, else the first after
 	To   time.Time // the last sample is at or before it
+
+	// Field asks for the values of a field that is archived with the samples,
+	// one for each sample that carries it, instead of the PV's own.
+	Field string
+	// Unwritten asks for what is not in a file yet only.
+	Unwritten bool
 }
 
 // Sample is one sample of a stream. Its slices are valid until the next call

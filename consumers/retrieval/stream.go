@@ -72,6 +72,9 @@ func (s *Stream) open() error {
 	}
 	s.sources = append(s.sources, newTailSource(s))
 	for _, store := range s.retrieval.stores {
+		if s.query.Unwritten {
+			break
+		}
 		s.sources = append(s.sources, &storeSource{stream: s, store: store})
 	}
 	for _, src := range s.sources {
@@ -85,6 +88,23 @@ func (s *Stream) open() error {
 // Next gives the next sample, or io.EOF. Any other error means that the answer
 // is incomplete.
 func (s *Stream) Next() (Sample, error) {
+	for {
+		sample, err := s.step()
+		if err != nil || s.query.Field == "" {
+			return sample, err
+		}
+		made, err := fieldSample(sample, s.query.Field)
+		if err == nil {
+			return made, nil
+		}
+		if !errors.Is(err, errNoField) {
+			s.skipped.add(skippedLine, fault{"", fmt.Errorf("%s of %s at %v: %w", s.query.Field, s.query.PV, sample.Time, err)})
+		}
+	}
+}
+
+// step gives the next sample of the PV.
+func (s *Stream) step() (Sample, error) {
 	for s.err == nil {
 		sample, err := s.next()
 		if errors.Is(err, errMoved) {

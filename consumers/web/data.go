@@ -34,7 +34,7 @@ func (s *Server) getData(ext string) func(w http.ResponseWriter, r *http.Request
 		if err := noOperator(values.Get("pv"), values.Get("pp")); err != nil {
 			return err
 		}
-		pv, err := onePV(values)
+		n, err := s.resolveOne(values)
 		if err != nil {
 			return err
 		}
@@ -42,13 +42,16 @@ func (s *Server) getData(ext string) func(w http.ResponseWriter, r *http.Request
 		if err != nil {
 			return err
 		}
-		info, err := s.find(pv)
-		if err != nil {
-			return err
+		s.visits.count(n.Info.PV, r, time.Now())
+		fields := metaFields(n.Info, ext == "raw")
+		if values.Get("fetchLatestMetadata") == "true" {
+			fields = s.latestMetadata(n.Info)
 		}
-		all := ext == "raw" || values.Get("fetchLatestMetadata") == "true"
-		meta := retrieval.Meta{PV: pv, Type: info.DBRType, ElementCount: info.ElementCount, Fields: metaFields(info, all)}
-		query := retrieval.Query{PV: pv, Key: info.ChunkKey, From: from, To: to}
+		meta := retrieval.Meta{PV: n.answerName(), Type: n.Info.DBRType, ElementCount: n.Info.ElementCount, Fields: fields}
+		if n.Field != "" {
+			meta.Type, meta.ElementCount = retrieval.FieldType(n.Field, n.Info.DBRType), 1
+		}
+		query := retrieval.Query{PV: n.Info.PV, Key: n.Info.ChunkKey, From: from, To: to, Field: n.Field}
 		return s.stream(w, r, format, query, meta)
 	}
 }

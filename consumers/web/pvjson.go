@@ -65,6 +65,7 @@ type pvJSON struct {
 	Generation     uint64                `json:"generation,omitempty"`
 	Seq            uint64                `json:"seq,omitempty"` // registry sequence: the ETag
 	Channel        *channelJSON          `json:"channel,omitempty"`
+	Storage        *storageJSON          `json:"storage,omitempty"`
 }
 
 // jsonNumber is a float that is null in JSON when it is none.
@@ -80,15 +81,36 @@ func (n jsonNumber) MarshalJSON() ([]byte, error) {
 
 // channelJSON is what the engine knows of a PV's channel.
 type channelJSON struct {
-	State          string     `json:"state,omitempty"`
-	Connected      bool       `json:"connected"`
-	Host           string     `json:"host,omitempty"`
-	LastEvent      *time.Time `json:"last_event"` // null: never
-	FirstConnected *time.Time `json:"first_connected"`
-	LastConnected  *time.Time `json:"last_connected"`
-	Losses         int64      `json:"losses"`
-	EventRate      float64    `json:"event_rate"` // per second
-	ByteRate       float64    `json:"byte_rate"`
+	State          string       `json:"state,omitempty"`
+	Connected      bool         `json:"connected"`
+	Host           string       `json:"host,omitempty"`
+	LastEvent      *time.Time   `json:"last_event"` // null: never
+	FirstConnected *time.Time   `json:"first_connected"`
+	LastConnected  *time.Time   `json:"last_connected"`
+	LastLost       *time.Time   `json:"last_lost"`
+	FirstEvent     *time.Time   `json:"first_event"`
+	EventRate      float64      `json:"event_rate"` // per second
+	ByteRate       float64      `json:"byte_rate"`
+	Observed       string       `json:"observed_type,omitempty"` // newest type that was not the registered one
+	Counters       countersJSON `json:"counters"`
+}
+
+// countersJSON is what a channel has counted since pvlog was started.
+type countersJSON struct {
+	Received      uint64 `json:"received"`       // updates that held a value
+	Logged        uint64 `json:"logged"`         // samples that the log took
+	OverflowDrops uint64 `json:"overflow_drops"` // samples that the log had no room for
+	Errors        uint64 `json:"errors"`         // updates without a value, failed gets
+	Losses        int64  `json:"losses"`         // of the connection
+}
+
+// storageJSON is what the archive has done for a PV since pvlog was started.
+type storageJSON struct {
+	Stored   uint64            `json:"stored"`    // samples made durable in files
+	Last     *time.Time        `json:"last"`      // stamp of the newest sample; null: not known
+	Path     string            `json:"path"`      // of the newest partition, "": nothing was written yet
+	Drops    map[string]uint64 `json:"drops"`     // samples in the drop log by reason
+	ChunkKey string            `json:"chunk_key"` // the PV's path below the root of each store
 }
 
 func (s *Server) pvJSON(info *schema.TypeInfo) pvJSON {
@@ -98,22 +120,37 @@ func (s *Server) pvJSON(info *schema.TypeInfo) pvJSON {
 	}
 	p.Aliases = s.options.Registry.AliasesOf(info.PV)
 	if c, ok := s.options.Channels(info.PV); ok {
-		p.Channel = &channelJSON{State: c.State, Connected: c.Connected, Host: c.Host, LastEvent: moment(c.LastEvent),
-			FirstConnected: moment(c.FirstConnected), LastConnected: moment(c.LastConnected), Losses: c.Losses,
-			EventRate: c.EventRate, ByteRate: c.ByteRate}
+		p.Channel = channelOf(c)
+	}
+	if a, ok := s.options.Archived(info.PV); ok {
+		p.Storage = &storageJSON{Stored: a.Stored, Last: stamped(a.Last), Path: a.Path, Drops: a.Drops, ChunkKey: info.ChunkKey}
+		if a.Drops == nil {
+			p.Storage.Drops = map[string]uint64{}
+		}
 	}
 	return p
 }
 
+func channelOf(c ChannelStatus) *channelJSON {
+	out := &channelJSON{State: c.State, Connected: c.Connected, Host: c.Host, LastEvent: stamped(c.LastEvent), FirstEvent: stamped(c.First),
+		FirstConnected: stamped(c.FirstConnected), LastConnected: stamped(c.LastConnected), LastLost: stamped(c.LostAt),
+		EventRate: c.EventRate, ByteRate: c.ByteRate,
+		Counters: countersJSON{Received: c.Received, Logged: c.Appended, OverflowDrops: c.OverflowDrops, Errors: c.Errors, Losses: c.Losses}}
+	if c.Observed.Valid() && c.Observed != c.Type {
+		out.Observed = c.Observed.String()
+	}
+	return out
+}
+
 // registeredJSON is what the registry alone knows, now or at a time past.
 func registeredJSON(info *schema.TypeInfo) pvJSON {
-	p := pvJSON{PV: info.PV, State: info.State, AliasOf: info.AliasOf, Created: moment(info.Created), Modified: moment(info.Modified),
+	p := pvJSON{PV: info.PV, State: info.State, AliasOf: info.AliasOf, Created: stamped(info.Created), Modified: stamped(info.Modified),
 		Generation: info.Generation, Seq: info.Sequence}
 	if info.State == schema.Alias {
 		return p
 	}
 	p.settingsJSON = settingsOf(info.Settings)
-	p.AskedPolicy, p.SkipAliasCheck, p.Expires = info.AskedPolicy, info.SkipAliasCheck, moment(info.Expires)
+	p.AskedPolicy, p.SkipAliasCheck, p.Expires = info.AskedPolicy, info.SkipAliasCheck, stamped(info.Expires)
 	if info.DBRType == schema.UnknownType {
 		return p
 	}
@@ -128,8 +165,8 @@ func registeredJSON(info *schema.TypeInfo) pvJSON {
 	return p
 }
 
-// moment is a time in UTC, nil for none.
-func moment(t time.Time) *time.Time {
+// stamped is a time in UTC, nil for none.
+func stamped(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}

@@ -16,7 +16,7 @@ import (
 // pvRoutes are the resources of PVs.
 func (s *Server) pvRoutes() []*route {
 	return []*route{
-		{method: http.MethodGet, path: "/api/v1/pvs", query: "glob=LAB:*&state=paused&limit=1000&after=PV", summary: "PVs with their settings and channels, page by page", handle: s.listPVs},
+		{method: http.MethodGet, path: "/api/v1/pvs", query: "glob=LAB:*&state=paused&limit=1000&after=PV", summary: "PVs with their settings and channels, page by page", handle: s.pagePVs},
 		{method: http.MethodGet, path: "/api/v1/pvs/{pv}", query: "at=TIME", summary: "all that is known of a PV, now or at a time past", handle: s.showPV},
 	}
 }
@@ -70,8 +70,8 @@ func readPage(values url.Values) (page, error) {
 // channels of PVs that are archived are at.
 var pvStates = []string{"archiving", "paused", "stopped", "alias", "connected", "disconnected", "never_connected"}
 
-// listPVs answers a page of PVs and aliases in the order of their names.
-func (s *Server) listPVs(w http.ResponseWriter, r *http.Request) error {
+// pagePVs answers a page of PVs and aliases in the order of their names.
+func (s *Server) pagePVs(w http.ResponseWriter, r *http.Request) error {
 	values, err := parameters(r, "glob", "state", "limit", "after")
 	if err != nil {
 		return err

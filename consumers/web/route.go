@@ -18,14 +18,14 @@ type route struct {
 	method  string // the only one it takes (GET with HEAD); "": GET, and what post says
 	query   string // its parameters, for the index
 	summary string
-	post    bool // POST is allowed beside GET and HEAD
-	changes bool // passes the guard; no HEAD
+	post    bool  // POST is allowed beside GET and HEAD
+	changes bool  // passes the guard; no HEAD
+	body    int64 // bytes that a request's body may have; 0: Options.MaxBody
 	handle  func(w http.ResponseWriter, r *http.Request) error
 }
 
 func (s *Server) allRoutes() []*route {
-	routes := slices.Concat(s.mgmtRoutes(), s.retrievalRoutes(), s.pvRoutes(), s.commandRoutes(), s.registryRoutes())
-	return append(routes,
+	return append(slices.Concat(s.changeRoutes(), s.readRoutes(), s.retrievalRoutes(), s.pvRoutes(), s.commandRoutes(), s.registryRoutes(), s.configurationRoutes()),
 		&route{path: "/api/v1/drops", method: http.MethodGet, query: "pv=GLOB&reason=WORD&limit=1000", summary: "samples that no partition could hold, with the reason", handle: s.getDrops},
 		&route{path: "/api/v1/pvs/{pv}/why", method: http.MethodGet, summary: "why samples of a PV reach their file, or at which link they do not", handle: s.getWhy},
 		&route{path: "/api/v1/openapi.json", method: http.MethodGet, summary: "the OpenAPI document of /api/v1", handle: s.openAPI},
@@ -35,31 +35,19 @@ func (s *Server) allRoutes() []*route {
 	)
 }
 
-func (s *Server) mgmtRoutes() []*route {
-	const list = "pv=A,B or a glob"
-	return []*route{
-		{path: "/mgmt/bpl/archivePV", query: "pv=A,B&samplingmethod=MONITOR|SCAN&samplingperiod=1.0", post: true, changes: true, summary: "archive PVs; POST takes a JSON array of objects with these names", handle: s.archivePV},
-		{path: "/mgmt/bpl/pauseArchivingPV", query: list, post: true, changes: true, summary: "stop sampling until resumed", handle: s.pausePV},
-		{path: "/mgmt/bpl/resumeArchivingPV", query: list, post: true, changes: true, summary: "go on sampling", handle: s.resumePV},
-		{path: "/mgmt/bpl/stopArchivingPV", query: list, post: true, changes: true, summary: "end sampling, keep registration and data (pvlog only)", handle: s.stopPV},
-		{path: "/mgmt/bpl/deletePV", query: list + "&deleteData=true|false", post: true, changes: true, summary: "forget a paused PV, with its data if asked", handle: s.deletePV},
-		{path: "/mgmt/bpl/abortArchivingPV", query: "pv=A", post: true, changes: true, summary: "forget a PV that never connected", handle: s.abortPV},
-		{path: "/mgmt/bpl/getPVStatus", query: list, post: true, summary: "what pvlog does with PVs", handle: s.getPVStatus},
-		{path: "/mgmt/bpl/getAllPVs", query: "pv=GLOB or regex=RE&limit=500", summary: "names of PVs", handle: s.getAllPVs},
-		{path: "/mgmt/bpl/getPVTypeInfo", query: "pv=A", summary: "all that is known of a PV", handle: s.getPVTypeInfo},
-		{path: "/mgmt/bpl/getVersions", summary: "version of each component", handle: s.getVersions},
-		{path: "/mgmt/bpl/getApplianceInfo", summary: "where the parts of the API are", handle: s.getApplianceInfo},
-		{path: "/mgmt/bpl/getAppliancesInCluster", summary: "the same as a list of one", handle: s.getAppliances},
-		{path: "/mgmt/bpl/ping", summary: "pong", handle: ping},
-	}
-}
-
 func (s *Server) retrievalRoutes() []*route {
 	routes := []*route{
 		{path: "/retrieval/bpl/getMatchingPVs", query: "pv=GLOB or regex=RE&limit=500", summary: "names of PVs", handle: s.getMatchingPVs},
 		{path: "/retrieval/bpl/searchForPVsRegex", query: "regex=RE", summary: "names of PVs, one a line", handle: s.searchForPVs},
-		{path: "/retrieval/bpl/getMetadata", query: "pv=A", summary: "all that is known of a PV, fields included", handle: s.getMetadata},
+		{path: "/retrieval/bpl/getMetadata", query: "pv=A", summary: "all that is known of a PV, fields included", handle: s.forPV(s.getMetadata)},
 		{path: "/retrieval/bpl/areWeArchivingPV", query: "pv=A", summary: "whether a PV is registered here", handle: s.areWeArchiving},
+		{path: "/retrieval/bpl/filterArchivedPVs", method: http.MethodPost, query: listedPVs, summary: "which names of a list are archived", handle: s.sieve(true)},
+		{path: "/retrieval/bpl/getPVDetails", query: onePVQuery, summary: "requests for a PV's samples", handle: s.forPV(s.retrievalPVDetails)},
+		{path: "/retrieval/bpl/getApplianceMetrics", summary: "requests for samples", handle: withValues(s.retrievalMetrics)},
+		{path: "/retrieval/bpl/getApplianceMetricsForAppliance", query: identityHere, summary: "the same", handle: withValues(s.retrievalMetrics)},
+		{path: "/retrieval/bpl/getInstanceMetricsForAppliance", query: identityHere, summary: "the same", handle: withValues(s.retrievalMetrics)},
+		{path: "/retrieval/bpl/getProcessMetrics", summary: "a day of load and memory", handle: s.processMetrics("RETRIEVAL")},
+		{path: "/retrieval/bpl/getClientConfig", query: "configFile=NAME", summary: "404: no files of clients are kept", handle: withValues(s.clientConfig)},
 		{path: "/retrieval/bpl/getVersion", summary: "version of pvlog", handle: s.getVersion},
 		{path: "/retrieval/bpl/ping", summary: "pong", handle: ping},
 		{path: "/retrieval/ping", summary: "pong", handle: ping},
@@ -109,7 +97,7 @@ func (s *Server) handle(rt *route, w http.ResponseWriter, r *http.Request) error
 			return err
 		}
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, s.options.MaxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, or(rt.body, s.options.MaxBody))
 	return rt.handle(w, r)
 }
 

@@ -41,17 +41,30 @@ func (s *Server) matching(values url.Values, all bool, limit int) ([]schema.PVNa
 	return nil, refuse(schema.Invalid, "add pv=GLOB, such as pv=LINAC:*, or regex=EXPRESSION", "neither pv nor regex is given")
 }
 
-func (s *Server) matchRegex(expr string, limit int) ([]schema.PVName, error) {
+// wholeName gives what tells whether a name fits an expression as a whole;
+// every name fits "".
+func wholeName(expr string) (func(string) bool, error) {
+	if expr == "" {
+		return func(string) bool { return true }, nil
+	}
 	re, err := regexp.Compile(`^(?:` + expr + `)$`)
 	if err != nil {
 		return nil, refuse(schema.Invalid, "RE2 syntax is understood: no look-ahead, no back-references", "regex=%q: %v", expr, err)
+	}
+	return re.MatchString, nil
+}
+
+func (s *Server) matchRegex(expr string, limit int) ([]schema.PVName, error) {
+	fits, err := wholeName(expr)
+	if err != nil {
+		return nil, err
 	}
 	found := []schema.PVName{}
 	for _, pv := range s.match("*", -1) {
 		if limit >= 0 && len(found) >= limit {
 			break
 		}
-		if re.MatchString(string(pv)) {
+		if fits(string(pv)) {
 			found = append(found, pv)
 		}
 	}
@@ -60,10 +73,11 @@ func (s *Server) matchRegex(expr string, limit int) ([]schema.PVName, error) {
 
 // writeNames answers a JSON array, also for no names.
 func writeNames(w http.ResponseWriter, names []schema.PVName) {
-	if names == nil {
-		names = []schema.PVName{}
+	list := newArray(w)
+	for _, name := range names {
+		list.addText(string(name))
 	}
-	writeJSON(w, http.StatusOK, names)
+	list.end()
 }
 
 func (s *Server) getAllPVs(w http.ResponseWriter, r *http.Request) error {
@@ -75,11 +89,11 @@ func (s *Server) getMatchingPVs(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) listNames(w http.ResponseWriter, r *http.Request, all bool) error {
-	values, err := query(r)
+	l, err := readListing(r)
 	if err != nil {
 		return err
 	}
-	names, err := s.matching(values, all, defaultLimit)
+	names, err := s.matching(l.values, all, defaultLimit)
 	if err != nil {
 		return err
 	}
@@ -119,7 +133,7 @@ func (s *Server) areWeArchiving(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	_, ok := s.options.Registry.Get(pv)
+	_, ok := s.options.Registry.Resolve(pv)
 	writeJSON(w, http.StatusOK, map[string]string{"status": strconv.FormatBool(ok)})
 	return nil
 }

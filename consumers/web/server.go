@@ -38,9 +38,11 @@ type Options struct {
 	// DeleteData moves a PV's files away after it was deleted from the
 	// registry; default: deletePV with deleteData=true is refused.
 	DeleteData func(ctx context.Context, pv schema.PVName) error
+	Writes                         // what changing requests need besides
 	Drops      Drops               // the drop log; default: empty
 	Health     func() Health       // default: healthy
 	Why        Why                 // walks a PV's way; default: refused
+	Parts                          // what reports show of the other parts
 	Gatherer   prometheus.Gatherer // what /metrics shows; default: nothing
 
 	Token      string   // lets a client change something from afar; "": nobody
@@ -74,6 +76,10 @@ type Server struct {
 	routes   map[string]*route // of exact paths that have one route
 	patterns []*route          // the others: several methods, or a name in the path
 	probe    http.Handler
+	started  time.Time // when it was made
+
+	visits  visits
+	process process
 
 	replays chan struct{} // holds one while a request replays the log
 }
@@ -81,7 +87,7 @@ type Server struct {
 // New prepares a server; it does no I/O.
 func New(o Options) *Server {
 	o = withDefaults(o)
-	s := &Server{options: o, logger: o.Logger, metrics: newMetrics(o.Registerer),
+	s := &Server{options: o, logger: o.Logger, metrics: newMetrics(o.Registerer), started: time.Now(),
 		guard: newGuard(o.Token, o.OpenWrites, o.Hosts), routes: make(map[string]*route), replays: make(chan struct{}, 1)}
 	s.turns = newTurns(o.MaxRetrievals, o.MaxWaiting, o.MaxWait, s.metrics)
 	s.probe = promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{})
@@ -109,6 +115,8 @@ func withDefaults(o Options) Options {
 	if o.Health == nil {
 		o.Health = func() Health { return Health{} }
 	}
+	o.Parts = o.Parts.withDefaults()
+	o.Writes = o.Writes.withDefaults()
 	if o.Gatherer == nil {
 		o.Gatherer = prometheus.NewRegistry()
 	}
@@ -170,6 +178,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		},
 	}
 	ended := make(chan error, 1)
+	var watching sync.WaitGroup
+	watching.Go(func() { s.process.run(base) })
+	defer watching.Wait()
+	defer stop()
 	go func() { ended <- srv.Serve(ln) }()
 	select {
 	case err := <-ended:

@@ -9,24 +9,6 @@ import (
 	"pvlog/schema"
 )
 
-// Channels gives the state of a PV's channel, false if the engine has none.
-type Channels func(pv schema.PVName) (ChannelStatus, bool)
-
-// ChannelStatus is what the engine knows of a PV's channel. Zero times mean
-// never.
-type ChannelStatus struct {
-	State          string    // the engine's word: searching, connected, ...
-	Connected      bool      // a circuit holds the channel
-	Host           string    // address of the IOC
-	LastEvent      time.Time // stamp of the newest sample
-	LastFlush      time.Time // when samples last went to a file
-	FirstConnected time.Time
-	LastConnected  time.Time // reconnected: after a loss only
-	Losses         int64     // connections lost and regained
-	EventRate      float64   // samples per second, 0 if not known
-	ByteRate       float64   // bytes per second, 0 if not known
-}
-
 // getPVStatus answers an array with an object per PV, in the order asked. A
 // PV that is not archived is told so with 200: clients ask before they act.
 func (s *Server) getPVStatus(w http.ResponseWriter, r *http.Request) error {
@@ -40,18 +22,18 @@ func (s *Server) getPVStatus(w http.ResponseWriter, r *http.Request) error {
 		}
 		l.entries = []entry{{PV: "*"}} // as in the Appliance, no pv means all
 	}
-	items := []map[string]any{}
 	targets, single := s.targets(l)
+	if single && targets[0].err != nil {
+		return targets[0].err
+	}
+	list := newArray(w)
 	for _, t := range targets {
-		if t.err != nil && single {
-			return t.err
-		}
 		if t.err != nil && len(l.entries) == 1 {
 			break // a glob that matches nothing
 		}
-		items = append(items, s.statusOf(t))
+		list.add(s.statusOf(t))
 	}
-	writeJSON(w, http.StatusOK, items)
+	list.end()
 	return nil
 }
 
@@ -62,11 +44,12 @@ func (s *Server) statusOf(t target) map[string]any {
 		item["validation"] = t.err.Error()
 		return item
 	}
-	info, ok := s.options.Registry.Get(t.pv)
+	found, ok := s.options.Registry.Resolve(t.pv)
 	if !ok {
 		return item
 	}
-	channel, known := s.options.Channels(t.pv)
+	info := found.Info
+	channel, known := s.options.Channels(info.PV)
 	switch {
 	case info.State == schema.Paused:
 		item["status"] = "Paused"
@@ -81,7 +64,7 @@ func (s *Server) statusOf(t target) map[string]any {
 		s.addChannel(item, info, channel, known)
 	}
 	item["appliance"] = s.options.Identity
-	item["pvNameOnly"] = string(t.pv)
+	item["pvNameOnly"] = string(info.PV)
 	return item
 }
 

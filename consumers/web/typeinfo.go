@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,40 +22,21 @@ var limitNames = map[string]string{
 	"DRVL": "lowerCtrlLimit", "DRVH": "upperCtrlLimit",
 }
 
-// find gives what the registry knows of a PV.
-func (s *Server) find(pv schema.PVName) (*schema.TypeInfo, error) {
-	info, ok := s.options.Registry.Get(pv)
-	if !ok {
-		return nil, refuse(schema.NotFound, "archive it with /mgmt/bpl/archivePV?pv="+string(pv)+", or look for names with /retrieval/bpl/getMatchingPVs?pv=*",
-			"Unable to find typeinfo for pv %s", pv)
+// typed gives the error of a PV that never connected: nothing is known of it
+// that PVTypeInfo could state.
+func typed(info *schema.TypeInfo) error {
+	if info.DBRType != schema.UnknownType {
+		return nil
 	}
-	return info, nil
+	return refuse(schema.NotFound, "look at /mgmt/bpl/getPVStatus, and whether an IOC serves the PV",
+		"PV %s is registered but never connected, so its type is not known yet", info.PV)
 }
 
-// findTyped is find for a PV that has connected.
-func (s *Server) findTyped(r *http.Request) (*schema.TypeInfo, error) {
-	values, err := query(r)
-	if err != nil {
-		return nil, err
-	}
-	pv, err := onePV(values)
-	if err != nil {
-		return nil, err
-	}
-	info, err := s.find(pv)
-	if err == nil && info.DBRType == schema.UnknownType {
-		return nil, refuse(schema.NotFound, "look at /mgmt/bpl/getPVStatus, and whether an IOC serves the PV",
-			"PV %s is registered but never connected, so its type is not known yet", pv)
-	}
-	return info, err
-}
-
-func (s *Server) getPVTypeInfo(w http.ResponseWriter, r *http.Request) error {
-	info, err := s.findTyped(r)
-	if err != nil {
+func (s *Server) getPVTypeInfo(w http.ResponseWriter, _ url.Values, n named) error {
+	if err := typed(n.Info); err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, s.typeInfo(info))
+	writeJSON(w, http.StatusOK, s.typeInfo(n.Info))
 	return nil
 }
 
@@ -87,18 +69,30 @@ func (s *Server) typeInfo(info *schema.TypeInfo) map[string]any {
 		"samplingPeriod":         javaFloat(info.SamplingPeriod.Seconds()),
 		"policyName":             info.Policy,
 		"dataStores":             s.storeURLs(info),
-		"controllingPV":          string(info.ControllingPV),
-		"archiveFields":          []string{},
+		"archiveFields":          append([]string{}, info.ArchiveFields...),
 		"usePVAccess":            "false",
 		"useDBEProperties":       "false",
 	}
 	extra := map[string]string{}
 	maps.Copy(extra, info.Fields)
 	body["extraFields"] = extra
+	if info.ControllingPV != "" {
+		body["controllingPV"] = string(info.ControllingPV)
+	}
+	if info.Units == "" && textual(info.DBRType) {
+		delete(body, "units")
+	}
 	for field, name := range limitNames {
 		body[name] = string(retrieval.AppendJavaFloat(nil, info.Limits[field], 64))
 	}
+	addOwn(body, info)
 	return body
+}
+
+// textual reports whether a PV's values are no numbers, so that they have no
+// units: the Appliance then leaves them out.
+func textual(t schema.DBRType) bool {
+	return t == schema.ScalarString || t == schema.WaveformString || t == schema.ScalarEnum || t == schema.WaveformEnum
 }
 
 // isoTime is a time of PVTypeInfo: ISO 8601 with milliseconds.
@@ -117,22 +111,43 @@ func (s *Server) storeURLs(info *schema.TypeInfo) []string {
 }
 
 // getMetadata answers PVTypeInfo and the PV's fields in one flat object.
-func (s *Server) getMetadata(w http.ResponseWriter, r *http.Request) error {
-	info, err := s.findTyped(r)
-	if err != nil {
+func (s *Server) getMetadata(w http.ResponseWriter, _ url.Values, n named) error {
+	if err := typed(n.Info); err != nil {
 		return err
 	}
-	body := s.typeInfo(info)
+	body := s.typeInfo(n.Info)
 	for field, name := range limitNames {
 		body[field] = body[name]
 	}
-	for _, f := range metaFields(info, true) {
+	for _, f := range s.latestMetadata(n.Info) {
 		body[f.Name] = f.Val
 	}
-	count := strconv.Itoa(info.ElementCount)
-	body["EAA_COUNT"], body["NELM"] = count, count
+	body["NELM"] = body["EAA_COUNT"]
 	writeJSON(w, http.StatusOK, body)
 	return nil
+}
+
+// latestMetadata is metaFields with what the engine has heard since: the
+// newest values of the archived fields, and the number of elements.
+// Limits that an IOC does not have, as for strings, are 0 as in the Appliance.
+func (s *Server) latestMetadata(info *schema.TypeInfo) []schema.FieldValue {
+	fields := metaFields(info, true)
+	for _, name := range sortedKeys(limitNames) {
+		if _, ok := info.Limits[name]; !ok {
+			fields = append(fields, schema.FieldValue{Name: name, Val: "0.0"})
+		}
+	}
+	for _, f := range s.options.Fields(info.PV) {
+		i := slices.IndexFunc(fields, func(known schema.FieldValue) bool { return known.Name == f.Name })
+		switch {
+		case f.Val == "":
+		case i < 0:
+			fields = append(fields, f)
+		default:
+			fields[i].Val = f.Val
+		}
+	}
+	return append(fields, schema.FieldValue{Name: "EAA_COUNT", Val: strconv.Itoa(max(info.ElementCount, 1))})
 }
 
 // metaFields are the fields that go with samples: units and precision, and if

@@ -130,6 +130,9 @@ func resolveHost(ctx context.Context, host string) (netip.Addr, error) {
 	if n, err := strconv.ParseUint(host, 10, 32); err == nil {
 		return ipv4(uint32(n)), nil
 	}
+	if err := ctx.Err(); err != nil { // the resolver may answer from its hosts file all the same
+		return netip.Addr{}, fmt.Errorf("resolve host: %w", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)

@@ -194,7 +194,7 @@ func (a *Appliance) openIngest() error {
 	a.client = caclient.New(options)
 	a.engine, err = ingest.New(ingest.Options{
 		Client: a.client, Append: a.streams.Samples().Append, Follow: a.streams.Events().Follow,
-		Initial: a.registry.Snapshot, Started: a.started,
+		Initial: a.registry.Snapshot, Started: a.started, Known: a.registry.Get,
 		DriftPast: c.Drift.Past, DriftFuture: c.Drift.Future, Mask: mask, NoProperties: !c.CA.Properties,
 		CountersFile: filepath.Join(c.Data, "ingest-counters"),
 		Logger:       a.log, Registerer: a.metrics,

@@ -2,12 +2,10 @@ package appliance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"time"
 
-	"pvlog/consumers/registry"
 	"pvlog/consumers/retrieval"
 	"pvlog/consumers/web"
 	"pvlog/ingest"
@@ -35,21 +33,6 @@ func (a *Appliance) tail(pv schema.PVName) (schema.DBRType, []retrieval.TailLine
 	return typ, lines
 }
 
-// started records what the engine found out about PVs that connected.
-func (a *Appliance) started(ctx context.Context, found []ingest.Discovery) error {
-	discoveries := make([]registry.Discovery, len(found))
-	for i, d := range found {
-		discoveries[i] = registry.Discovery(d)
-	}
-	var errs []error
-	for _, r := range a.registry.Started(ctx, registry.Actor{Name: "engine", Reason: "connected"}, discoveries...) {
-		if r.Err != nil && !errors.Is(r.Err, registry.ErrAlready) {
-			errs = append(errs, fmt.Errorf("%s: %w", r.PV, r.Err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // channel gives web the state of a PV's channel.
 func (a *Appliance) channel(pv schema.PVName) (web.ChannelStatus, bool) {
 	s, ok := a.engine.State(pv)
@@ -59,7 +42,10 @@ func (a *Appliance) channel(pv schema.PVName) (web.ChannelStatus, bool) {
 	return web.ChannelStatus{
 		State: string(s.Connection), Connected: s.Connection == ingest.Connected, Host: s.Host,
 		LastEvent: s.LastEvent, LastFlush: a.archive.Health().Round,
-		FirstConnected: s.Since, LastConnected: s.Restored, Losses: int64(s.Disconnects),
+		FirstConnected: s.Since, LastConnected: s.Restored, LostAt: s.LastDisconnect, First: s.First, Losses: int64(s.Disconnects),
+		EventRate: s.EventRate, ByteRate: s.ByteRate,
+		Subscribed: s.Subscribed, Type: s.Type, Count: s.Count, Observed: s.Observed,
+		Received: s.Received, Appended: s.Appended, OverflowDrops: s.OverflowDrops, Errors: s.TransientErrors,
 	}, true
 }
 
@@ -115,7 +101,7 @@ func (a *Appliance) health() web.Health {
 // openWeb binds the HTTP address.
 func (a *Appliance) openWeb(token string) error {
 	a.web = web.New(web.Options{
-		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: a.drops, Health: a.health, Why: a.why,
+		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: a.drops, Health: a.health, Why: a.why, Parts: a.parts(),
 		Gatherer: a.metrics, Token: token, OpenWrites: a.config.OpenWrites, Hosts: a.config.Hosts,
 		Version: Version(), Identity: a.config.Identity, Logger: a.log, Registerer: a.metrics,
 	})
