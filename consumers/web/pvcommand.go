@@ -2,7 +2,6 @@ package web
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -169,9 +168,7 @@ func (run *bulkRun) delete() {
 	}
 	for _, result := range reg.Delete(run.ctx, run.actor, true, run.names()...) {
 		if result.Err == nil {
-			if err := run.server.options.DeleteData(run.ctx, result.PV); err != nil {
-				result.Err = fmt.Errorf("PV %s is no longer registered, but its data could not be deleted: %w", result.PV, err)
-			}
+			result.Err = run.server.deleteFiles(run.ctx, result.PV)
 		}
 		run.finished([]registry.Result{result})
 	}

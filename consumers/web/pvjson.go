@@ -123,7 +123,7 @@ func (s *Server) pvJSON(info *schema.TypeInfo) pvJSON {
 		p.Channel = channelOf(c)
 	}
 	if a, ok := s.options.Archived(info.PV); ok {
-		p.Storage = &storageJSON{Stored: a.Stored, Last: stamped(a.Last), Path: a.Path, Drops: a.Drops, ChunkKey: info.ChunkKey}
+		p.Storage = &storageJSON{Stored: a.Stored, Last: timeJSON(a.Last), Path: a.Path, Drops: a.Drops, ChunkKey: info.ChunkKey}
 		if a.Drops == nil {
 			p.Storage.Drops = map[string]uint64{}
 		}
@@ -132,8 +132,8 @@ func (s *Server) pvJSON(info *schema.TypeInfo) pvJSON {
 }
 
 func channelOf(c ChannelStatus) *channelJSON {
-	out := &channelJSON{State: c.State, Connected: c.Connected, Host: c.Host, LastEvent: stamped(c.LastEvent), FirstEvent: stamped(c.First),
-		FirstConnected: stamped(c.FirstConnected), LastConnected: stamped(c.LastConnected), LastLost: stamped(c.LostAt),
+	out := &channelJSON{State: c.State, Connected: c.Connected, Host: c.Host, LastEvent: timeJSON(c.LastEvent), FirstEvent: timeJSON(c.First),
+		FirstConnected: timeJSON(c.FirstConnected), LastConnected: timeJSON(c.LastConnected), LastLost: timeJSON(c.LostAt),
 		EventRate: c.EventRate, ByteRate: c.ByteRate,
 		Counters: countersJSON{Received: c.Received, Logged: c.Appended, OverflowDrops: c.OverflowDrops, Errors: c.Errors, Losses: c.Losses}}
 	if c.Observed.Valid() && c.Observed != c.Type {
@@ -144,13 +144,13 @@ func channelOf(c ChannelStatus) *channelJSON {
 
 // registeredJSON is what the registry alone knows, now or at a time past.
 func registeredJSON(info *schema.TypeInfo) pvJSON {
-	p := pvJSON{PV: info.PV, State: info.State, AliasOf: info.AliasOf, Created: stamped(info.Created), Modified: stamped(info.Modified),
+	p := pvJSON{PV: info.PV, State: info.State, AliasOf: info.AliasOf, Created: timeJSON(info.Created), Modified: timeJSON(info.Modified),
 		Generation: info.Generation, Seq: info.Sequence}
 	if info.State == schema.Alias {
 		return p
 	}
 	p.settingsJSON = settingsOf(info.Settings)
-	p.AskedPolicy, p.SkipAliasCheck, p.Expires = info.AskedPolicy, info.SkipAliasCheck, stamped(info.Expires)
+	p.AskedPolicy, p.SkipAliasCheck, p.Expires = info.AskedPolicy, info.SkipAliasCheck, timeJSON(info.Expires)
 	if info.DBRType == schema.UnknownType {
 		return p
 	}
@@ -165,8 +165,8 @@ func registeredJSON(info *schema.TypeInfo) pvJSON {
 	return p
 }
 
-// stamped is a time in UTC, nil for none.
-func stamped(t time.Time) *time.Time {
+// timeJSON is a time in UTC, nil for none.
+func timeJSON(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}

@@ -80,15 +80,14 @@ type Server struct {
 
 	visits  visits
 	process process
-
 	replays chan struct{} // holds one while a request replays the log
 }
 
 // New prepares a server; it does no I/O.
 func New(o Options) *Server {
 	o = withDefaults(o)
-	s := &Server{options: o, logger: o.Logger, metrics: newMetrics(o.Registerer), started: time.Now(),
-		guard: newGuard(o.Token, o.OpenWrites, o.Hosts), routes: make(map[string]*route), replays: make(chan struct{}, 1)}
+	s := &Server{options: o, logger: o.Logger, metrics: newMetrics(o.Registerer), started: time.Now(), replays: make(chan struct{}, 1),
+		guard: newGuard(o.Token, o.OpenWrites, o.Hosts), routes: make(map[string]*route)}
 	s.turns = newTurns(o.MaxRetrievals, o.MaxWaiting, o.MaxWait, s.metrics)
 	s.probe = promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{})
 	s.table = s.allRoutes()

@@ -25,6 +25,7 @@ type Config struct {
 	Drops      DropsConfig   `yaml:"drops"`
 	CA         CAConfig      `yaml:"ca"`
 	Drift      DriftConfig   `yaml:"drift"`
+	Archive    ArchiveConfig `yaml:"archive"`
 	Stores     []StoreConfig `yaml:"stores"`
 }
 
@@ -130,6 +131,11 @@ func (c *CAConfig) check() error {
 type DriftConfig struct {
 	Past   time.Duration `yaml:"past"`
 	Future time.Duration `yaml:"future"`
+}
+
+// ArchiveConfig configures what requests to archive a PV do not say.
+type ArchiveConfig struct {
+	TimeLimit time.Duration `yaml:"time_limit"`
 }
 
 // StoreConfig is one tier of partitions.
@@ -245,5 +251,7 @@ var configComments = map[string]string{
 	"$.drift":                "How far an IOC's time may be from the time pvlog received a sample.",
 	"$.drift.past":           "The first sample after a connection is exempt.",
 	"$.drift.future":         "Never exempt: one sample in the future would hold back all that follow.",
+	"$.archive":              "What requests to archive a PV do not say.",
+	"$.archive.time_limit":   "A requested PV that does not connect for so long is given up; 0: never (archivePV's timelimit, in seconds, for one request).",
 	"$.stores":               "Where PB files go. An empty root is DATA/stores/NAME. Granularities: PARTITION_5MIN, 15MIN, 30MIN, HOUR, DAY, MONTH, YEAR.",
 }

@@ -1,0 +1,36 @@
+package appliance
+
+import (
+	"context"
+	"time"
+
+	"pvlog/consumers/web"
+	"pvlog/schema"
+)
+
+// writes is what web needs for requests that change something.
+func (a *Appliance) writes() web.Writes {
+	return web.Writes{CopyData: a.copyData, TimeLimit: a.config.Archive.TimeLimit}
+}
+
+// publishTime is how long a copy waits for samples that are on their way to the
+// log.
+const publishTime = 5 * time.Second
+
+// copyData copies the files of a paused PV to another name and registers that.
+// Samples that were received before the pause may still wait for the log.
+func (a *Appliance) copyData(ctx context.Context, from, to schema.PVName, commit func() error) error {
+	asked := time.Now()
+	for time.Since(asked) < publishTime && a.streams.Samples().Waiting().Oldest > time.Since(asked) {
+		select {
+		case <-ctx.Done():
+			return schema.Errorf(schema.Unavailable, "copy the data of %s to %s: it was ended, nothing was copied: %w", from, to, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	copied, err := a.archive.Copy(ctx, from, to, commit)
+	if err == nil {
+		a.log.Info("the files of a PV were copied to another name", "pv", string(from), "name", string(to), "files", copied.Files, "bytes", copied.Bytes)
+	}
+	return err
+}
