@@ -259,7 +259,7 @@ func TestManyPVsAreReportedInBatches(t *testing.T) {
 			progressed++
 		case line.Summary != nil:
 			summary = *line.Summary
-		default:
+		case line.PV != "":
 			results[line.PV] = line.Status
 			count++
 		}
