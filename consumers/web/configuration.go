@@ -2,9 +2,7 @@ package web
 
 import (
 	"bufio"
-	"maps"
 	"net/http"
-	"slices"
 
 	"pvlog/consumers/registry"
 )
@@ -12,29 +10,9 @@ import (
 // configurationRoutes move a site's configuration in and out.
 func (s *Server) configurationRoutes() []*route {
 	return []*route{
-		{method: http.MethodGet, path: "/api/v1/policies", summary: "policies that may be asked for by name", handle: s.listPolicies},
 		{method: http.MethodGet, path: "/api/v1/export", query: "glob=LAB:*", summary: "configuration of PVs as PVTypeInfos, and their aliases", handle: s.exportPVs},
 		{method: http.MethodPost, path: "/api/v1/import", changes: true, body: s.options.MaxImport, query: "reason=TEXT", summary: "register PVs as PVTypeInfos state them: what export gives, or an Appliance's exportConfig", handle: s.importPVs},
 	}
-}
-
-// policyJSON is a policy that may be asked for.
-type policyJSON struct {
-	Name        string `json:"name"`
-	Description string `json:"description"`
-}
-
-func (s *Server) listPolicies(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	descriptions := s.options.Policies().Descriptions
-	policies := []policyJSON{}
-	for _, name := range slices.Sorted(maps.Keys(descriptions)) {
-		policies = append(policies, policyJSON{name, descriptions[name]})
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"policies": policies})
-	return nil
 }
 
 // exportPVs answers the PVTypeInfo of the PVs that a glob matches, those that

@@ -11,7 +11,13 @@ import (
 
 // parts gives web what its reports show of the other parts.
 func (a *Appliance) parts() web.Parts {
-	return web.Parts{Archived: a.archived, Fields: a.engine.Fields, Engine: a.engineWork, Spaces: a.spaces, Properties: a.config.properties()}
+	return web.Parts{
+		Archived: a.archived, Fields: a.engine.Fields, Engine: a.engineWork, Spaces: a.spaces, Properties: a.config.properties(),
+		Policies: web.Policies{
+			Request: a.policies.request, List: a.policies.list, File: a.policies.file,
+			Preview: a.policies.preview, Apply: a.policies.apply, Reload: a.policies.source.Reload,
+		},
+	}
 }
 
 // archived gives web what the archive has done for a PV.
