@@ -70,7 +70,7 @@ func TestUndoAndRedoOfEachCommand_S17_S18_S19_S20_S25(t *testing.T) {
 		"delete":         {paused, func(r *rig) []Result { return r.Delete(ctx, operator, false, pv) }, pv},
 		"delete aliased": {aliased, func(r *rig) []Result { return r.Delete(ctx, operator, false, pv) }, pv},
 		"configure": {archived, func(r *rig) []Result {
-			return r.Configure(ctx, operator, Edit{pv, func(s *schema.Settings) error { s.ArchiveFields, s.Policy = nil, "q"; return nil }})
+			return r.Configure(ctx, operator, Edit{PV: pv, Change: func(s *schema.Settings) error { s.ArchiveFields, s.Policy = nil, "q"; return nil }})
 		}, pv},
 		"define":                 {archived, func(r *rig) []Result { return r.Define(ctx, operator, definition) }, pv},
 		"define fresh":           {func(*rig) {}, func(r *rig) []Result { return r.Define(ctx, operator, definition) }, pv},

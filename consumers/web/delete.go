@@ -78,11 +78,17 @@ func (s *Server) delete(ctx context.Context, actor registry.Actor, data bool, pv
 		if result.Err != nil {
 			continue
 		}
-		if err := s.options.DeleteData(context.WithoutCancel(ctx), owners[i]); err != nil {
-			results[i].Err = fmt.Errorf("PV %s is no longer registered, but its data could not be deleted: %w", owners[i], err)
-		}
+		results[i].Err = s.deleteFiles(ctx, owners[i])
 	}
 	return results
+}
+
+// deleteFiles moves the files of a PV that is no longer registered away.
+func (s *Server) deleteFiles(ctx context.Context, pv schema.PVName) error {
+	if err := s.options.DeleteData(context.WithoutCancel(ctx), pv); err != nil {
+		return fmt.Errorf("PV %s is no longer registered, but its data could not be deleted: %w", pv, err)
+	}
+	return nil
 }
 
 // realName is the PV that a name stands for: a command on an alias is one on
