@@ -112,3 +112,55 @@ func TestARenamedPVHasItsDataUnderBothNames(t *testing.T) {
 	}
 	s.stop()
 }
+
+// TestAnUndoneDeletionBringsTheDataBack deletes a PV with its data, twice, and
+// takes the second deletion back.
+func TestAnUndoneDeletionBringsTheDataBack(t *testing.T) {
+	ioc := simioc.New(simioc.Options{Listen: "127.0.0.1:0", Prefix: "DEL:", Records: []simioc.Record{
+		{Name: "A", Type: ca.DBRDouble, RTYP: "ai", Rate: 50, Generate: func(n uint64, _ time.Time) any { return float64(n) }}}})
+	s := newServer(t, []string{"EPICS_CA_ADDR_LIST=" + runIOC(t, ioc), "EPICS_CA_AUTO_ADDR_LIST=NO"})
+	s.start()
+	var lines map[string]string
+	for range 2 {
+		s.archive("DEL:A")
+		s.waitUntil(startTimeout, "samples", func() error {
+			all, err := s.samples("DEL:A")
+			if err == nil && len(all) < 50 {
+				err = fmt.Errorf("%d samples", len(all))
+			}
+			return err
+		})
+		s.command("pauseArchivingPV", url.Values{"pv": {"DEL:A"}})
+		s.stop() // all is in files
+		lines = s.lines("DEL:A")
+		s.start()
+		s.command("deletePV", url.Values{"pv": {"DEL:A"}, "deleteData": {"true"}})
+		if left := s.lines("DEL:A"); len(left) != 0 {
+			t.Fatalf("%d files are left", len(left))
+		}
+	}
+	var history struct{ Events []struct{ Seq uint64 } }
+	if err := s.getJSON("/api/v1/pvs/DEL:A/history", nil, &history); err != nil || len(history.Events) == 0 {
+		t.Fatal(history, err)
+	}
+	s.says("taken back", "registry", "undo", fmt.Sprint(history.Events[len(history.Events)-1].Seq))
+	if back := s.lines("DEL:A"); fmt.Sprint(back) != fmt.Sprint(lines) {
+		t.Fatalf("%d files are back, not as the %d were", len(back), len(lines))
+	}
+	if answer := s.command("getPVStatus", url.Values{"pv": {"DEL:A"}}); !strings.Contains(answer, `"Paused"`) {
+		t.Error(answer)
+	}
+	before, err := s.samples("DEL:A")
+	if err != nil || len(before) < 50 {
+		t.Fatal(len(before), err)
+	}
+	s.command("resumeArchivingPV", url.Values{"pv": {"DEL:A"}})
+	s.waitUntil(startTimeout, "further samples", func() error {
+		all, err := s.samples("DEL:A")
+		if err == nil && (len(all) <= len(before) || !slices.Equal(all[:len(before)], before)) {
+			err = fmt.Errorf("%d samples, %d of them were there", len(all), len(before))
+		}
+		return err
+	})
+	s.stop()
+}
