@@ -11,7 +11,16 @@ import (
 
 // writes is what web needs for requests that change something.
 func (a *Appliance) writes() web.Writes {
-	return web.Writes{CopyData: a.copyData, TimeLimit: a.config.Archive.TimeLimit}
+	return web.Writes{CopyData: a.copyData, StreamFields: a.streamFields, TimeLimit: a.config.Archive.TimeLimit}
+}
+
+// streamFields are the fields that the site's policies let be archived with
+// the samples of their PV; without policies in force, the Appliance's.
+func (a *Appliance) streamFields() []string {
+	if current := a.policies.source.Current(); current != nil {
+		return current.StreamFields()
+	}
+	return web.StandardFields()
 }
 
 // publishTime is how long a copy waits for samples that are on their way to the
