@@ -243,7 +243,7 @@ func TestTwoThousandPVsInOneRequest_S32(t *testing.T) {
 	for _, name := range names {
 		r.registry.add(requestEvent(name))
 	}
-	r.until(t, "all PVs", func() bool { return r.engine.Counts().Connected == n && len(r.log.all()) >= n })
+	r.until(t, "all PVs", func() bool { return r.log.count() >= n && r.engine.Counts().Connected == n })
 	seen := map[schema.PVName]bool{}
 	for _, s := range r.log.all() {
 		seen[s.pv] = true
@@ -276,7 +276,7 @@ func TestTwoThousandPVsInOneRequest_S32(t *testing.T) {
 		t.Errorf("metrics %v", got)
 	}
 	r.ioc.DisconnectAll()
-	r.until(t, "all PVs again", func() bool { return len(r.log.all()) >= 2*n && r.engine.Counts().Connected == n })
+	r.until(t, "all PVs again", func() bool { return r.log.count() >= 2*n && r.engine.Counts().Connected == n })
 	r.stop()
 	if states := r.engine.States(); len(states) != n || states[0].PV != schema.PVName(names[0]) || states[0].Disconnects != 1 {
 		t.Errorf("%d states, the first %+v", len(states), states[0])
