@@ -26,6 +26,7 @@ type commands struct {
 	Configure configureCmd `cmd:"" help:"Change settings of PVs."`
 	Alias     aliasCmd     `cmd:"" help:"List, add and remove names that stand for PVs."`
 	History   historyCmd   `cmd:"" help:"Show what happened to a PV, who did it and why."`
+	Policy    policyCmd    `cmd:"" help:"How the policy file has PVs archived: list, check, preview, apply."`
 	Registry  registryCmd  `cmd:"" help:"The registry as a whole: as it was, undo, verify."`
 	List      listCmd      `cmd:"" help:"List the names of registered PVs."`
 	Status    statusCmd    `cmd:"" help:"Show how PVs fare."`

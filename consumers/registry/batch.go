@@ -140,13 +140,13 @@ func changedMeanwhile(pv schema.PVName) error {
 // prepare leaves out the steps that have an event of this change already, and
 // lets the others read what they need.
 func (r *Registry) prepare(ctx context.Context, s *submission, todo []int) ([]int, error) {
-	var rest []int
+	touched, err := r.touched(ctx, s, todo)
+	if err != nil {
+		return nil, err
+	}
+	rest := make([]int, 0, len(todo))
 	for _, i := range todo {
-		seq, err := r.eventOf(ctx, s, s.steps[i].pv)
-		if err != nil {
-			return nil, err
-		}
-		if seq > 0 {
+		if seq, ok := touched[s.steps[i].pv]; ok {
 			s.changed[i], s.results[i].Sequence = true, seq
 			s.finish(i, nil)
 			continue
@@ -156,20 +156,31 @@ func (r *Registry) prepare(ctx context.Context, s *submission, todo []int) ([]in
 	return rest, r.look(ctx, s, rest)
 }
 
-// eventOf is the event that a change gave a PV, 0 if there is none.
-func (r *Registry) eventOf(ctx context.Context, s *submission, pv schema.PVName) (uint64, error) {
-	if s.since == 0 || r.sequence(pv) < s.since {
-		return 0, nil
+// touched finds the events that a change gave to PVs before this try of it.
+func (r *Registry) touched(ctx context.Context, s *submission, todo []int) (map[schema.PVName]uint64, error) {
+	if s.since == 0 {
+		return nil, nil
 	}
-	var found uint64
-	err := r.events.History(ctx, pv, s.since, func(seq uint64, e *logpb.RegistryEvent) error {
+	var suspects []schema.PVName
+	for _, i := range todo {
+		if pv := s.steps[i].pv; r.sequence(pv) >= s.since {
+			suspects = append(suspects, pv)
+		}
+	}
+	found := map[schema.PVName]uint64{}
+	note := func(seq uint64, e *logpb.RegistryEvent) error {
 		if e.GetChangeId() == s.id && commandOf(e) == s.command {
-			found = seq
+			found[schema.PVName(e.GetPv())] = seq
 		}
 		return nil
-	})
-	if err != nil {
-		return 0, notStored(err)
+	}
+	if len(suspects) >= manyNames {
+		return found, r.scan(ctx, s.since, r.Cursor(), note)
+	}
+	for _, pv := range suspects {
+		if err := r.events.History(ctx, pv, s.since, note); err != nil {
+			return nil, notStored(err)
+		}
 	}
 	return found, nil
 }

@@ -2,9 +2,18 @@ package registry
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"pvlog/schema"
+	"pvlog/schema/logpb"
+	"pvlog/streams"
 )
 
 // manyRequests are requests for n PVs with names of usual length.
@@ -25,6 +34,7 @@ func BenchmarkArchive(b *testing.B) {
 				b.StopTimer()
 				log, stop := realLog(b, b.TempDir())
 				r := start(b, b.TempDir(), log)
+				r.archive("WARM:UP")
 				b.StartTimer()
 				ok(b, r.Archive(ctx, operator, requests...))
 				b.StopTimer()
@@ -34,4 +44,148 @@ func BenchmarkArchive(b *testing.B) {
 			b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "PVs/s")
 		})
 	}
+}
+
+// BenchmarkPause is single commands, one after the other and 16 at a time.
+func BenchmarkPause(b *testing.B) {
+	for _, at := range []int{1, 16} {
+		b.Run(fmt.Sprint(at), func(b *testing.B) {
+			log, _ := realLog(b, b.TempDir())
+			r := start(b, b.TempDir(), log)
+			requests := manyRequests(1000)
+			ok(b, r.Archive(ctx, operator, requests...))
+			b.SetParallelism(max(1, at/runtime.GOMAXPROCS(0)))
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for i := 0; pb.Next(); i++ {
+					r.Pause(ctx, operator, requests[i%1000].PV)
+					r.Resume(ctx, operator, requests[i%1000].PV)
+				}
+			})
+			b.ReportMetric(float64(2*b.N)/b.Elapsed().Seconds(), "commands/s")
+		})
+	}
+}
+
+// BenchmarkStart is what a site with 100,000 PVs and 1 million events waits for:
+// a start from Badger, one without it, a past state, a verification; and what
+// all that takes in memory and on disk. PVLOG_BENCH_EVENTS is another number of
+// events.
+func BenchmarkStart(b *testing.B) {
+	events := 1_000_000
+	if n, err := strconv.Atoi(os.Getenv("PVLOG_BENCH_EVENTS")); err == nil {
+		events = n
+	}
+	logDir, dir := b.TempDir(), b.TempDir()
+	log, _ := realLog(b, logDir)
+	pvs := events / 10
+	began := time.Now()
+	live(b, log, pvs, events)
+	b.Logf("%d events of %d PVs appended in %v", events, pvs, time.Since(began))
+	idle := resident()
+	measure := func(name string, do func(r *rig)) {
+		b.Run(name, func(b *testing.B) {
+			for range b.N {
+				began := time.Now()
+				r := start(b, dir, log)
+				b.ReportMetric(time.Since(began).Seconds(), "start-s")
+				began = time.Now()
+				do(r)
+				b.ReportMetric(time.Since(began).Seconds(), "s")
+				b.ReportMetric(float64(resident()-idle)/float64(pvs), "B/PV")
+				r.stop()
+			}
+		})
+	}
+	nothing := func(r *rig) {
+		if n := len(r.All()); n != pvs {
+			b.Fatalf("%d PVs", n)
+		}
+	}
+	measure("rebuild", nothing)
+	measure("badger", nothing)
+	measure("at", func(r *rig) {
+		if infos, _, err := r.At(ctx, time.Now()); err != nil || len(infos) != pvs {
+			b.Fatalf("%d PVs, %v", len(infos), err)
+		}
+	})
+	measure("verify", func(r *rig) {
+		if err := r.Verify(ctx); err != nil {
+			b.Fatal(err)
+		}
+	})
+	measure("history", func(r *rig) {
+		n := 0
+		for _, q := range manyRequests(1000) {
+			if err := r.History(ctx, q.PV, func(uint64, *logpb.RegistryEvent) error { n++; return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if n != 10_000 {
+			b.Fatalf("%d events", n)
+		}
+	})
+	b.Logf("Badger %d MiB, log %d MiB", used(dir)>>20, used(logDir)>>20)
+}
+
+// live gives PVs a life of ten events each.
+func live(b *testing.B, log *streams.EventLog, pvs, events int) {
+	requests := manyRequests(pvs)
+	last := make([]uint64, pvs)
+	info := &logpb.PVStarted{Type: 6, ElementCount: 1, Host: "10.0.0.17:5064", Units: "mm", Precision: 3,
+		Limits: map[string]float64{"HIHI": 1, "LOLO": -1, "HIGH": 1, "LOW": -1, "HOPR": 2, "LOPR": -2, "DRVH": 2, "DRVL": -2},
+		Fields: map[string]string{"RTYP": "ai", "DESC": "horizontal position", "MDEL": "0.01", "ADEL": "0.01", "SCAN": "1 second"}}
+	for n := 0; n < events; {
+		var batch []streams.Proposal
+		first := n
+		for ; n < events && len(batch) < maxAtomic; n++ {
+			i := n % pvs
+			e := &logpb.RegistryEvent{Version: 1, Pv: string(requests[i].PV), Time: time.Now().UnixNano(), Actor: "operator", Source: "10.0.0.5:3321", ChangeId: "20261125T083015-k3x9q7"}
+			switch round := n / pvs; {
+			case round == 0:
+				e.What = &logpb.RegistryEvent_Requested{Requested: &logpb.PVRequested{SamplingMethod: "MONITOR", SamplingPeriod: 1, Policy: "default"}}
+			case round == 1:
+				e.What = &logpb.RegistryEvent_Started{Started: info}
+			case round%2 == 0:
+				e.What = &logpb.RegistryEvent_Paused{Paused: &logpb.PVPaused{}}
+			default:
+				e.What = &logpb.RegistryEvent_Resumed{Resumed: &logpb.PVResumed{}}
+			}
+			batch = append(batch, streams.Proposal{Event: e, Expect: last[i]})
+		}
+		seqs, err := log.Append(ctx, batch...)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for k, seq := range seqs {
+			last[(first+k)%pvs] = seq
+		}
+	}
+}
+
+// resident is the process's memory after a collection.
+func resident() int64 {
+	runtime.GC()
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	_, rest, _ := strings.Cut(string(b), "VmRSS:")
+	kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+	return kb << 10
+}
+
+// used is what the files below a folder take on disk.
+func used(dir string) (n int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if info, err := d.Info(); err == nil {
+				n += info.Size()
+			}
+		}
+		return nil
+	})
+	return n
 }

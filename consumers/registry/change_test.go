@@ -119,13 +119,13 @@ func TestInterruptedChangeIsFinishedAtTheNextStart_S10(t *testing.T) {
 // interruption is what would have been done without.
 func TestEveryCommandIsGoneOnWith_S16_S17_S18_S19_S20_S25(t *testing.T) {
 	const n = 1200
-	pvs := some(n)
+	pvs, yes := some(n), true
 	aliases := make([]Alias, n)
 	requests, edits, definitions := make([]Request, n), make([]Edit, n), make([]Definition, n)
 	for i, pv := range pvs {
 		aliases[i] = Alias{"A:" + pv, pv}
 		requests[i] = Request{PV: pv, Settings: schema.Settings{SamplingMethod: schema.Scan, SamplingPeriod: time.Duration(1+i%3) * time.Second, ArchiveFields: []string{"HIHI"}}, AskedSampling: true}
-		edits[i] = Edit{PV: pv, Change: func(s *schema.Settings) error { s.ArchiveFields = append(s.ArchiveFields, "LOLO"); return nil }}
+		edits[i] = Edit{PV: pv, Change: func(s *schema.Settings) error { s.ArchiveFields = append(s.ArchiveFields, "LOLO"); return nil }, SkipAliasCheck: []*bool{nil, new(bool), &yes}[i%3]}
 		definitions[i] = Definition{Override: true, Info: schema.TypeInfo{PV: pv, State: schema.Stopped, DBRType: schema.ScalarDouble, ElementCount: 1, Units: "mA",
 			Settings: schema.Settings{SamplingPeriod: time.Second}, Created: time.Unix(int64(i), 0)}}
 	}

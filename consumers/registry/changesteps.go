@@ -60,6 +60,7 @@ func stepsMessage(o order, items []item, refused []Result) (*logpb.ChangeSteps, 
 			if err = appendIndex(&m.From, settings, it.from); err == nil {
 				err = appendIndex(&m.To, settings, it.to)
 			}
+			m.Skip, m.Expect = append(m.Skip, uint32(it.skip)), append(m.Expect, it.expect)
 		case commandDefine:
 			m.Definitions = append(m.Definitions, it.definition)
 		case commandAlias, commandUnalias:
@@ -93,6 +94,9 @@ func itemsOf(command string, m *logpb.ChangeSteps) ([]item, error) {
 			if it.from, ok = indexed32(m.GetSettings(), m.GetFrom(), i); ok {
 				it.to, ok = indexed32(m.GetSettings(), m.GetTo(), i)
 			}
+			skip, _ := at(m.GetSkip(), i)
+			it.skip = skipping(skip)
+			it.expect, _ = at(m.GetExpect(), i)
 		case commandDefine:
 			it.definition, ok = at(m.GetDefinitions(), i)
 		case commandAlias, commandUnalias:

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ type memLog struct {
 	mu      sync.Mutex
 	events  [][]byte
 	last    map[string]uint64
+	byPV    map[string][]uint64
 	changed chan struct{}
 
 	beforeAppend func([]streams.Proposal) error // may refuse, or append something first
@@ -31,7 +33,7 @@ type memLog struct {
 }
 
 func newMemLog() *memLog {
-	return &memLog{last: map[string]uint64{}, changed: make(chan struct{})}
+	return &memLog{last: map[string]uint64{}, byPV: map[string][]uint64{}, changed: make(chan struct{})}
 }
 
 func (l *memLog) Append(ctx context.Context, proposals ...streams.Proposal) ([]uint64, error) {
@@ -70,6 +72,7 @@ func (l *memLog) write(e *logpb.RegistryEvent) uint64 {
 	l.events = append(l.events, b)
 	seq := uint64(len(l.events))
 	l.last[e.GetPv()] = seq
+	l.byPV[e.GetPv()] = append(l.byPV[e.GetPv()], seq)
 	close(l.changed)
 	l.changed = make(chan struct{})
 	return seq
@@ -118,12 +121,15 @@ func (l *memLog) Last(context.Context) (uint64, error) {
 }
 
 func (l *memLog) History(ctx context.Context, pv schema.PVName, from uint64, visit func(uint64, *logpb.RegistryEvent) error) error {
-	for seq := max(from, 1); ctx.Err() == nil; seq++ {
-		if last, _ := l.Last(ctx); seq > last {
-			return nil
+	l.mu.Lock()
+	seqs := slices.Clone(l.byPV[string(pv)])
+	l.mu.Unlock()
+	for _, seq := range seqs {
+		if seq < from {
+			continue
 		}
 		e, _, err := l.wait(ctx, seq)
-		if err == nil && e.GetPv() == string(pv) {
+		if err == nil {
 			err = visit(seq, e)
 		}
 		if err != nil {
@@ -152,12 +158,13 @@ func (l *memLog) cut(to int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.events = l.events[:to]
-	l.last = map[string]uint64{}
+	l.last, l.byPV = map[string]uint64{}, map[string][]uint64{}
 	for i, b := range l.events {
 		e := new(logpb.RegistryEvent)
 		if err := proto.Unmarshal(b, e); err != nil {
 			panic(err)
 		}
 		l.last[e.GetPv()] = uint64(i + 1)
+		l.byPV[e.GetPv()] = append(l.byPV[e.GetPv()], uint64(i+1))
 	}
 }

@@ -15,14 +15,18 @@ type deed struct {
 	first  uint64 // its first event
 	latest uint64 // the newest event that did it, took it back or did it again
 	live   bool
-	id     string // of its change
-	words  string // of the newest event, for people
+	id     string // of its change; "" once it was taken back
+
+	// Of the newest event, for people.
+	command, actor string
+	undoes         uint64
+	time           int64
 
 	aliases []string // that went with the PV, if it deleted one
 	data    bool     // its data was to go, too
 }
 
-// past is the history of a name around one of its events.
+// past is the history of a name around one of its events, gathered by visit.
 type past struct {
 	seq     uint64               // the event
 	event   *logpb.RegistryEvent // the event; nil: there is none of this sequence
@@ -32,83 +36,100 @@ type past struct {
 	aliases []string             // that the deed took along
 	data    bool                 // the deed was to take the data along
 	last    uint64               // newest event of the name
+	deeds   []*deed              // in the order of their first events
+	own     *deed                // that the event belongs to
 
-	deeds map[uint64]*deed // by the sequence of its first event
-	roots map[uint64]*deed // by the sequence of any event of it
+	undone      map[uint64]*deed // deeds by the undos of them
+	top         uint64           // newest event that was a deed or undid one
+	now, newest record           // at the newest event, and before its deed
 }
 
 // pastOf reads the history of a name.
 func (r *Registry) pastOf(ctx context.Context, pv schema.PVName, seq uint64) (*past, error) {
-	p := &past{seq: seq, deeds: map[uint64]*deed{}, roots: map[uint64]*deed{}}
-	var now, before record
-	var newest *deed
-	err := r.events.History(ctx, pv, 0, func(at uint64, e *logpb.RegistryEvent) error {
-		was := now
-		now, _, _ = stepEncoded(now, followed{at, e})
-		p.last = at
-		if e.GetStarted() != nil || e.GetPv() == "" {
-			p.started = p.started || p.event != nil
-			if at != seq {
-				return nil
-			}
-		}
-		d, joined := p.deed(at, e, newest)
-		if !joined {
-			before = was
-		}
-		if at == seq {
-			p.event, p.before, p.after = e, before, now
-			p.aliases, p.data = d.aliases, d.data
-		}
-		newest = d
-		return nil
-	})
-	if err != nil {
+	p := &past{seq: seq}
+	if err := r.events.History(ctx, pv, 0, p.visit); err != nil {
 		return nil, notStored(err)
 	}
 	return p, nil
 }
 
-// deed finds or makes the deed that an event belongs to. Events of one change
-// that follow each other on a name are one.
-func (p *past) deed(at uint64, e *logpb.RegistryEvent, newest *deed) (d *deed, joined bool) {
-	d = p.roots[e.GetUndoes()]
-	switch {
-	case d != nil:
-		d.live = !d.live
-		d.id = ""
-	case newest != nil && newest.id != "" && newest.id == e.GetChangeId():
-		d, joined = newest, true
-	default:
-		d = &deed{first: at, live: true, id: e.GetChangeId()}
-		p.deeds[at] = d
+// visit takes the next event of the name.
+func (p *past) visit(at uint64, e *logpb.RegistryEvent) error {
+	was := p.now
+	p.now, _, _ = stepEncoded(p.now, followed{at, e})
+	p.last = at
+	if e.GetStarted() != nil || e.GetPv() == "" {
+		p.started = p.started || p.event != nil
+		if at == p.seq {
+			p.event = e
+		}
+		return nil
 	}
+	d, joined := p.deed(at, e)
 	if !joined {
+		p.newest = was
 		d.aliases, d.data = nil, false
 	}
 	d.aliases = append(d.aliases, e.GetDeleted().GetAliases()...)
 	d.data = d.data || e.GetDeleted().GetData()
-	d.latest, d.words = at, describe(e)
-	p.roots[at] = d
-	return d, joined
+	d.latest, d.command, d.actor, d.undoes, d.time = at, commandOf(e), e.GetActor(), e.GetUndoes(), e.GetTime()
+	p.top = at
+	if at == p.seq {
+		p.event, p.own, p.before, p.after = e, d, p.newest, p.now
+		p.aliases, p.data = d.aliases, d.data
+	}
+	return nil
 }
 
-// deeds are what commands do to a PV, in words.
-var deeds = map[string]string{
+// deed finds or makes the deed that an event belongs to. Events of one change
+// that follow each other on a name are one.
+func (p *past) deed(at uint64, e *logpb.RegistryEvent) (d *deed, joined bool) {
+	if d = p.find(e.GetUndoes()); d != nil {
+		d.live = !d.live
+		d.id = ""
+		if p.undone == nil {
+			p.undone = map[uint64]*deed{}
+		}
+		p.undone[at] = d
+		return d, false
+	}
+	if n := len(p.deeds); n > 0 && p.deeds[n-1].id != "" && p.deeds[n-1].id == e.GetChangeId() && p.deeds[n-1].latest == p.top {
+		return p.deeds[n-1], true
+	}
+	d = &deed{first: at, live: true, id: e.GetChangeId()}
+	p.deeds = append(p.deeds, d)
+	return d, false
+}
+
+// find is the deed of an event; nil: none is of this sequence.
+func (p *past) find(seq uint64) *deed {
+	if d := p.undone[seq]; d != nil || seq == 0 {
+		return d
+	}
+	for _, d := range p.deeds {
+		if d.first == seq || d.latest == seq {
+			return d
+		}
+	}
+	return nil
+}
+
+// did is what commands do to a PV, in words.
+var did = map[string]string{
 	commandArchive: "requested", commandPause: "paused", commandResume: "resumed", commandStop: "stopped", commandDelete: "deleted",
 	commandChange: "configured", commandDefine: "defined", commandAlias: "made an alias", commandUnalias: "no alias any more", commandFlag: "set",
 }
 
-// describe says of an event what, who and when.
-func describe(e *logpb.RegistryEvent) string {
-	what := deeds[commandOf(e)]
+// String says what was done, who did it and when.
+func (d *deed) String() string {
+	what := did[d.command]
 	switch {
-	case e.GetUndoes() != 0:
-		what = fmt.Sprintf("event %d undone", e.GetUndoes())
+	case d.undoes != 0:
+		what = fmt.Sprintf("event %d undone", d.undoes)
 	case what == "":
 		what = "changed"
 	}
-	return fmt.Sprintf("%s by %q at %s", what, e.GetActor(), time.Unix(0, e.GetTime()).UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s by %q at %s", what, d.actor, time.Unix(0, d.time).UTC().Format(time.RFC3339))
 }
 
 // refusal is why the event cannot be undone as things stand, or nil.
@@ -119,14 +140,13 @@ func (p *past) refusal(pv schema.PVName) error {
 	if p.event.GetStarted() != nil {
 		return schema.Errorf(schema.Invalid, "event %d of PV %s is what its IOC said: there is nothing to undo", p.seq, pv)
 	}
-	own := p.roots[p.seq]
-	if own.latest != p.seq {
-		return schema.Errorf(schema.Conflict, "PV %s: event %d is not the last word on what it did: event %d is (%s): undo that one", pv, p.seq, own.latest, own.words)
+	if p.own.latest != p.seq {
+		return schema.Errorf(schema.Conflict, "PV %s: event %d is not the last word on what it did: event %d is (%s): undo that one", pv, p.seq, p.own.latest, p.own)
 	}
 	var newer *deed
 	for _, d := range p.deeds {
 		// One that was done and taken back after the event changes nothing now.
-		if d == own || d.latest < p.seq || !d.live && d.first > p.seq {
+		if d == p.own || d.latest < p.seq || !d.live && d.first > p.seq {
 			continue
 		}
 		if newer == nil || d.latest > newer.latest {
@@ -134,7 +154,7 @@ func (p *past) refusal(pv schema.PVName) error {
 		}
 	}
 	if newer != nil {
-		return schema.Errorf(schema.Conflict, "PV %s was changed since event %d: undo event %d first (%s)", pv, p.seq, newer.latest, newer.words)
+		return schema.Errorf(schema.Conflict, "PV %s was changed since event %d: undo event %d first (%s)", pv, p.seq, newer.latest, newer)
 	}
 	return nil
 }

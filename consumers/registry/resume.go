@@ -255,5 +255,5 @@ func (r *Registry) scan(ctx context.Context, from, to uint64, visit func(uint64,
 	if errors.Is(err, errEnd) {
 		return nil
 	}
-	return fmt.Errorf("read events %d to %d: %w", from, to, errors.Join(err, ctx.Err()))
+	return schema.Errorf(schema.Unavailable, "read events %d to %d: %w", from, to, errors.Join(err, ctx.Err()))
 }

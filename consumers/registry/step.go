@@ -21,6 +21,8 @@ type item struct {
 	pv         schema.PVName
 	request    *logpb.PVRequested // of archive
 	from, to   *logpb.Settings    // of configure
+	skip       skipping           // of configure
+	expect     uint64             // of configure
 	definition *logpb.PVDefined   // of define
 	target     schema.PVName      // of aliases
 	undoes     uint64             // of undo
@@ -44,7 +46,10 @@ func (r *Registry) stepOf(o order, it item) step {
 	case commandDelete:
 		st.decide = func(v view) (*logpb.RegistryEvent, error) { return decideDelete(v, o.data) }
 	case commandChange:
-		edit := Edit{PV: it.pv, Change: func(s *schema.Settings) error { return merge(s, it.from, it.to) }}
+		edit := Edit{
+			PV: it.pv, Change: func(s *schema.Settings) error { return merge(s, it.from, it.to) },
+			SkipAliasCheck: it.skip.wanted(), Expect: it.expect,
+		}
 		st.decide = func(v view) (*logpb.RegistryEvent, error) { return decideConfigure(v, edit) }
 	case commandDefine:
 		st.exact = true
@@ -67,13 +72,40 @@ func (r *Registry) stepOf(o order, it item) step {
 	return st
 }
 
+// skipping is whether an edit turns the alias check off or on.
+type skipping uint32
+
+const (
+	skipAsIs skipping = iota
+	skipOff
+	skipOn
+)
+
+func skippingOf(wanted *bool) skipping {
+	switch {
+	case wanted == nil:
+		return skipAsIs
+	case *wanted:
+		return skipOn
+	}
+	return skipOff
+}
+
+func (s skipping) wanted() *bool {
+	if s == skipAsIs {
+		return nil
+	}
+	on := s == skipOn
+	return &on
+}
+
 // writeEdit runs an edit now and keeps what it does.
 func writeEdit(v view, e Edit) (item, error) {
 	event, err := decideConfigure(v, e)
 	if err != nil {
 		return item{}, err
 	}
-	it := item{from: v.info.Settings.Message()}
+	it := item{from: v.info.Settings.Message(), skip: skippingOf(e.SkipAliasCheck), expect: e.Expect}
 	if it.to = event.GetConfigured().GetSettings(); it.to == nil {
 		it.to = it.from
 	}

@@ -19,7 +19,7 @@ type step struct {
 
 	// For some commands only.
 	write   func(view) (item, error)    // the step as a change holds it; nil: the command is never a change
-	look    func(context.Context) error // reads what decide needs beside the state
+	past    **past                      // what decide needs beside the state; see look
 	also    func(view) []aside          // events of other names that go with the decided one
 	restore func(context.Context) error // before an event that registers the PV again is stored
 }

@@ -110,14 +110,8 @@ func (r *Registry) undo(ctx context.Context, o order, actor Actor, items []item)
 
 // undoStep takes one event of a name back.
 func (r *Registry) undoStep(it item) step {
-	var p *past
-	st := step{pv: it.pv, exact: true}
-	st.look = func(ctx context.Context) (err error) {
-		if p == nil || p.last != r.sequence(it.pv) {
-			p, err = r.pastOf(ctx, it.pv, it.undoes)
-		}
-		return err
-	}
+	p := &past{seq: it.undoes}
+	st := step{pv: it.pv, exact: true, past: &p}
 	st.decide = func(v view) (*logpb.RegistryEvent, error) {
 		if p.last != v.sequence {
 			return nil, changedMeanwhile(it.pv)
@@ -249,39 +243,6 @@ func backAgain(v view, p *past) (events []aside) {
 		}
 	}
 	return events
-}
-
-// lookers bounds how many histories are read at once.
-const lookers = 4
-
-// look lets steps read what they need.
-func (r *Registry) look(ctx context.Context, s *submission, todo []int) error {
-	if len(todo) == 0 || s.steps[todo[0]].look == nil {
-		return nil
-	}
-	next, errs := make(chan int), make(chan error, lookers)
-	for range lookers {
-		go func() {
-			var err error
-			for i := range next {
-				if err == nil {
-					err = s.steps[i].look(ctx)
-				}
-			}
-			errs <- err
-		}()
-	}
-	for _, i := range todo {
-		next <- i
-	}
-	close(next)
-	var first error
-	for range lookers {
-		if err := <-errs; err != nil {
-			first = err
-		}
-	}
-	return first
 }
 
 // restore lets steps bring back what belongs to a PV that is registered again;

@@ -68,7 +68,7 @@ func (s *Server) archive(ctx context.Context, actor registry.Actor, pvs []schema
 	for i, pv := range pvs {
 		list[i] = requests[pv]
 	}
-	results := s.options.Registry.Archive(ctx, actor, list...)
+	results := s.admit(ctx, actor, list...)
 	var edits []registry.Edit
 	var places []int // of their results
 	for i, result := range results {

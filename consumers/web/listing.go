@@ -155,13 +155,18 @@ func (s *Server) namedFlags(w http.ResponseWriter, _ url.Values) error {
 }
 
 func (s *Server) policyList(w http.ResponseWriter, _ url.Values) error {
-	writeJSON(w, http.StatusOK, s.options.Policies().Descriptions)
+	list := map[string]string{}
+	for _, p := range s.options.Policies.list() {
+		list[p.Name] = p.Description
+	}
+	writeJSON(w, http.StatusOK, list)
 	return nil
 }
 
 func (s *Server) policyText(w http.ResponseWriter, _ url.Values) error {
 	w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
-	_, _ = w.Write([]byte(s.options.Policies().Text))
+	_, text, _ := s.options.Policies.file()
+	_, _ = w.Write(text)
 	return nil
 }
 

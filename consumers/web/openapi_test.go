@@ -212,6 +212,8 @@ func site(t *testing.T) *fixture {
 		o.Drops = func(context.Context, string, string, int) ([]Drop, error) {
 			return []Drop{{PV: "LINAC:BPM1:X", Reason: "order", Seq: 1, Logged: begin}}, nil
 		}
+		o.Policies = siteRules()
+		o.Policies.Request = nil // the examples archive what they say
 		o.Why = func(_ context.Context, name string) (Diagnosis, error) {
 			return Diagnosis{Asked: name, PV: name, Links: []Link{{Name: "name", State: LinkOK, Detail: "it is one"}}}, nil
 		}

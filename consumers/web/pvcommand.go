@@ -79,7 +79,7 @@ func (run *bulkRun) archive() {
 		}
 		requests = append(requests, request)
 	}
-	run.finished(run.server.options.Registry.Archive(run.ctx, run.progressing(), requests...))
+	run.finished(run.server.admit(run.ctx, run.progressing(), requests...))
 	run.nameAliases()
 }
 

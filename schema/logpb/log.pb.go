@@ -1687,6 +1687,8 @@ type ChangeSteps struct {
 	Targets       []string               `protobuf:"bytes,10,rep,name=targets,proto3" json:"targets,omitempty"`        // of aliases: the PV of each
 	Undoes        []uint64               `protobuf:"varint,11,rep,packed,name=undoes,proto3" json:"undoes,omitempty"`  // of undo: the event of each PV that is taken back
 	Undone        string                 `protobuf:"bytes,12,opt,name=undone,proto3" json:"undone,omitempty"`          // of undo: the change that is taken back
+	Skip          []uint32               `protobuf:"varint,15,rep,packed,name=skip,proto3" json:"skip,omitempty"`      // of configure, for each PV: skip_alias_check stays (0), is off (1), on (2)
+	Expect        []uint64               `protobuf:"varint,16,rep,packed,name=expect,proto3" json:"expect,omitempty"`  // of configure, for each PV: sequence that it must have; 0: any
 	Later         uint32                 `protobuf:"varint,14,opt,name=later,proto3" json:"later,omitempty"`           // of undo: steps from this one on build on those before; 0: none
 	Refused       *ChangeFailures        `protobuf:"bytes,13,opt,name=refused,proto3" json:"refused,omitempty"`        // PVs that are not in pvs, as they were refused at once
 	unknownFields protoimpl.UnknownFields
@@ -1805,6 +1807,20 @@ func (x *ChangeSteps) GetUndone() string {
 		return x.Undone
 	}
 	return ""
+}
+
+func (x *ChangeSteps) GetSkip() []uint32 {
+	if x != nil {
+		return x.Skip
+	}
+	return nil
+}
+
+func (x *ChangeSteps) GetExpect() []uint64 {
+	if x != nil {
+		return x.Expect
+	}
+	return nil
 }
 
 func (x *ChangeSteps) GetLater() uint32 {
@@ -2150,7 +2166,7 @@ const file_log_proto_rawDesc = "" +
 	"\x03pvs\x18\x02 \x01(\rR\x03pvs\x12\x14\n" +
 	"\x05steps\x18\x03 \x01(\fR\x05steps\x12\x12\n" +
 	"\x04part\x18\x04 \x01(\rR\x04part\x12\x14\n" +
-	"\x05parts\x18\x05 \x01(\rR\x05parts\"\xaf\x03\n" +
+	"\x05parts\x18\x05 \x01(\rR\x05parts\"\xdb\x03\n" +
 	"\vChangeSteps\x12\x10\n" +
 	"\x03pvs\x18\x01 \x03(\tR\x03pvs\x12.\n" +
 	"\brequests\x18\x02 \x03(\v2\x12.pvlog.PVRequestedR\brequests\x12+\n" +
@@ -2164,7 +2180,9 @@ const file_log_proto_rawDesc = "" +
 	"\atargets\x18\n" +
 	" \x03(\tR\atargets\x12\x16\n" +
 	"\x06undoes\x18\v \x03(\x04R\x06undoes\x12\x16\n" +
-	"\x06undone\x18\f \x01(\tR\x06undone\x12\x14\n" +
+	"\x06undone\x18\f \x01(\tR\x06undone\x12\x12\n" +
+	"\x04skip\x18\x0f \x03(\rR\x04skip\x12\x16\n" +
+	"\x06expect\x18\x10 \x03(\x04R\x06expect\x12\x14\n" +
 	"\x05later\x18\x0e \x01(\rR\x05later\x12/\n" +
 	"\arefused\x18\r \x01(\v2\x15.pvlog.ChangeFailuresR\arefused\"\\\n" +
 	"\fChangeClosed\x12\x18\n" +

@@ -44,6 +44,7 @@ type Appliance struct {
 	archive   *archive.Archive
 	client    *caclient.Client
 	engine    *ingest.Engine
+	policies  *policies
 	retrieval *retrieval.Retrieval
 	web       *web.Server
 	listener  net.Listener
@@ -83,6 +84,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	stages := []stage{
 		{name: "web", run: func(ctx context.Context) error { return a.web.Serve(ctx, a.listener) }},
+		{name: "policies", run: a.policies.run},
 		{name: "engine", run: a.engine.Run},
 		{name: "channel access", run: a.client.Run},
 		{name: "sample log", run: a.streams.Run},
@@ -199,6 +201,10 @@ func (a *Appliance) openIngest() error {
 		CountersFile: filepath.Join(c.Data, "ingest-counters"),
 		Logger:       a.log, Registerer: a.metrics,
 	})
+	if err != nil {
+		return err
+	}
+	a.policies, err = newPolicies(c.Policies, a.registry, a.engine, a.log, a.metrics)
 	return err
 }
 

@@ -21,6 +21,7 @@ type Config struct {
 	Identity   string        `yaml:"identity"`
 	Hosts      []string      `yaml:"hosts"`
 	OpenWrites bool          `yaml:"open_writes"`
+	Policies   string        `yaml:"policies"`
 	Log        LogConfig     `yaml:"log"`
 	Drops      DropsConfig   `yaml:"drops"`
 	CA         CAConfig      `yaml:"ca"`
@@ -216,6 +217,7 @@ var configComments = map[string]string{
 	"$.identity":             "Name of this appliance in answers.",
 	"$.hosts":                "Further names by which clients may call this host, without port; requests under unknown names change nothing.",
 	"$.open_writes":          "Allow changing requests on a public address without the token in DATA/token or PVLOG_TOKEN.",
+	"$.policies":             "File that says how PVs are archived: YAML rules (see pvlog policy print) or the Appliance's policies.py; changes are noticed. Empty: built-in rules.",
 	"$.log":                  "The sample log.",
 	"$.log.durability":       "flush: kill -9 loses nothing, a power cut at most sync_interval. async: a crash may lose the last milliseconds. always: fsync before each acknowledgement, about thirty times slower.",
 	"$.log.sync_interval":    "How often the log is fsynced.",

@@ -91,6 +91,9 @@ func (a *Appliance) health() web.Health {
 	if err := a.registry.Fault(); err != nil {
 		out.Faults = append(out.Faults, web.Fault{Part: "registry", Message: err.Error()})
 	}
+	if err := a.policies.source.Fault(); err != nil {
+		out.Faults = append(out.Faults, web.Fault{Part: "policies", Message: err.Error()})
+	}
 	if waiting.Oldest > a.config.Log.MaxWait {
 		out.Faults = append(out.Faults, web.Fault{Part: "log", Since: time.Now().Add(-waiting.Oldest),
 			Message: fmt.Sprintf("samples wait %v for the log, longer than log.max_wait %v", waiting.Oldest, a.config.Log.MaxWait)})
