@@ -38,7 +38,7 @@ func workflowState(p standing) string {
 // disconnected lists the PVs that were connected once, in this run or another,
 // and are not; the longest first.
 func (s *Server) disconnected() report {
-	return report{channels: true, limit: -1, ascending: true,
+	return report{channels: true, limit: -1, ascending: true, stamps: true,
 		rank: func(p standing) (float64, bool) {
 			return instant(s.lostAt(p)), p.info.State == schema.Archiving && p.info.DBRType != schema.UnknownType && !p.channel.Connected
 		},
@@ -46,7 +46,7 @@ func (s *Server) disconnected() report {
 			lost := s.lostAt(p)
 			return texts{"pvName", string(p.info.PV), "instance", s.options.Identity,
 				"hostName", or(or(p.channel.Host, p.info.Host), "N/A"), "connectionLostAt", reportTime(lost),
-				"noConnectionAsOfEpochSecs", strconv.FormatInt(lost.Unix(), 10), "lastKnownEvent", reportTime(s.lastEvent(p)),
+				"noConnectionAsOfEpochSecs", strconv.FormatInt(lost.Unix(), 10), "lastKnownEvent", reportTime(p.last),
 				"commandThreadID", noThread}
 		}}
 }

@@ -23,12 +23,11 @@ func (s *Server) dropped(pv schema.PVName, reasons ...string) uint64 {
 	return n
 }
 
-// lastEvent is the stamp of the newest sample that is known without I/O.
-func (s *Server) lastEvent(p standing) time.Time {
-	if archived, _ := s.options.Archived(p.info.PV); !archived.Last.IsZero() {
-		return archived.Last
-	}
-	return p.channel.LastEvent
+// lastEvent is the stamp of the newest sample that was stored, as far as it is
+// known without I/O: zero for a PV without samples since the start.
+func (s *Server) lastEvent(pv schema.PVName) time.Time {
+	archived, _ := s.options.Archived(pv)
+	return archived.Last
 }
 
 // counting is a report of the PVs with a number above 0.
@@ -100,10 +99,9 @@ func (s *Server) lostConnections() report {
 }
 
 func (s *Server) silentPVs() report {
-	return report{channels: true, limit: -1, ascending: true,
-		rank: func(p standing) (float64, bool) { return instant(s.lastEvent(p)), true },
+	return report{channels: true, limit: -1, ascending: true, stamps: true,
 		row: func(p standing) texts {
-			return texts{"pvName", string(p.info.PV), "instance", s.options.Identity, "lastKnownEvent", reportTime(s.lastEvent(p))}
+			return texts{"pvName", string(p.info.PV), "instance", s.options.Identity, "lastKnownEvent", reportTime(p.last)}
 		}}
 }
 
