@@ -79,6 +79,9 @@ func (s *Server) changePVs(w http.ResponseWriter, r *http.Request, b *bulk) erro
 	if err := b.readParameters(r); err != nil {
 		return err
 	}
+	if r.Header.Get("If-Match") != "" { // who says what the PV must be like would be passed over
+		return refuse(schema.Invalid, "leave it out; PATCH /api/v1/pvs/{pv} takes it", "%s %s does not take If-Match", r.Method, r.URL.Path)
+	}
 	run := s.newRun(r, b)
 	if err := run.resolve(); err != nil {
 		return err

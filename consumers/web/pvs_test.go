@@ -137,6 +137,30 @@ func TestAnEditMeansThePVThatItsClientSaw(t *testing.T) {
 	}
 }
 
+func TestAConditionIsNeverPassedOver(t *testing.T) {
+	f := newFixture(t)
+	f.archive("A")
+	f.must(f.registry.Pause(context.Background(), actor, "A"))
+	for method, path := range map[string]string{http.MethodDelete: "/api/v1/pvs/A", http.MethodPost: "/api/v1/pvs:delete?glob=A"} {
+		r, err := http.NewRequest(method, f.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("If-Match", `"1"`)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != 400 {
+			t.Errorf("%s %s: %d", method, path, resp.StatusCode)
+		}
+	}
+	if _, ok := f.registry.Get("A"); !ok {
+		t.Error("A was deleted on a condition that nobody checked")
+	}
+}
+
 func TestHistoryTellsWhoChangedWhatAndWhy(t *testing.T) {
 	f := newFixture(t)
 	f.archive("A")
