@@ -424,7 +424,7 @@ func countOf(values any) int {
 }
 
 // FuzzFieldText: whatever an IOC sends is text or an error (S54).
-func FuzzFieldText(f *testing.F) {
+func FuzzFieldText_S54(f *testing.F) {
 	f.Add(uint16(ca.DBRTimeDouble), uint32(1), []byte("0123456789abcdef01234567"), false)
 	f.Add(uint16(ca.DBRTimeChar), uint32(5), []byte("0123456789abcdef01234567"), true)
 	f.Add(uint16(ca.DBRTimeString), uint32(2), make([]byte, 100), true)
@@ -520,5 +520,29 @@ func TestNewsForTheRegistryIsJoined(t *testing.T) {
 	q.report(t.Context(), q.next())
 	if c.refresh == nil || len(q.asked) != 1 {
 		t.Error("news that the registry refused were forgotten")
+	}
+}
+
+// TestANameCheckHoldsItsPlaceForAWhileOnly, whatever the server does.
+func TestANameCheckHoldsItsPlaceForAWhileOnly(t *testing.T) {
+	e, _ := newTestEngine(t)
+	c := addChannel(e, scalar(schema.Monitor, 0))
+	c.checkName()
+	c.checkName() // one is planned already
+	w := e.fieldwork
+	if w.waiting() != 1 {
+		t.Fatalf("%d checks are planned", w.waiting())
+	}
+	w.help(time.Now().Add(time.Second)) // the PV is not connected: nothing to ask
+	if tries, _ := w.underWay(); tries != 0 || w.waiting() != 0 || c.checking.Load() {
+		t.Errorf("%d under way, %d wait", tries, w.waiting())
+	}
+	n := &nameCheck{channel: c}
+	c.checking.Store(true)
+	w.tries = 1
+	n.expire(0)
+	n.expire(0)
+	if tries, _ := w.underWay(); tries != 0 || c.checking.Load() {
+		t.Errorf("%d under way after the end", tries)
 	}
 }

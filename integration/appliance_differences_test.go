@@ -19,6 +19,7 @@ const refusalLike = `{"error":"","code":"","hint":""}`
 const (
 	badInput  = "a wrong request is the client's fault: 400 and what is wrong with it, not 404, 500 or half an answer"
 	requested = "a PV that was asked for and has not connected yet is listed: it is registered, shown as never connected, and nothing of it has to be asked for again"
+	ridden    = "a field's value is archived with the first sample after a start"
 	aliasIs   = "an alias stands for its PV in lists too, so that nobody archives the PV a second time; the Appliance counts it as not archived"
 )
 
@@ -26,6 +27,7 @@ const (
 // body is JSON in place of Tomcat's page holds everywhere.
 var differences = map[int]difference{
 	0:  {why: requested, repair: also("R:ALIAS", "no:such:pv")},
+	1:  {why: "aliases stand in the order of names, and not behind all PVs", like: `["R:AAO","R:AI","R:AIDB","R:ALIAS","R:AO"]`},
 	5:  {why: requested, repair: withRow(`{"pvName":"no:such:pv","status":"Initial sampling"}`)},
 	10: {why: requested, repair: withRow(`{"pvName":"no:such:pv","status":"Initial sampling"}`)},
 	17: {why: badInput, status: 400},
@@ -33,6 +35,7 @@ var differences = map[int]difference{
 	30: {why: "the recording ends within the answer", repair: untilLastLine, partial: true},
 	31: {why: "a PV that has connected is archived at once, and not kept back for a minute", repair: onlyRow("no:such:pv")},
 	34: {why: "a PV that has not connected yet stands in it with rate 0: it has a channel", repair: withRow(`{"pvName":"no:such:pv","eventRate":"0.0"}`)},
+	38: {why: "their archive fields were just chosen", like: `[{"pvName":"R:CNT","instance":"appliance0","modificationTime":"Nov/23/2026 17:45:27 UTC"}]`},
 	43: {why: "nothing was dropped for want of room", like: `[]`},
 	56: {why: badInput, status: 400},
 	59: {why: "the Appliance writes no JSON; " + aliasIs, like: `["never:asked","R:CNT.EGU"]`},
@@ -45,6 +48,11 @@ var differences = map[int]difference{
 	90: {why: "the Appliance does not escape the quotes of a label", repair: func(text string) string {
 		return strings.Replace(text, `"Four "q""`, `"Four \"q\""`, 1)
 	}},
+	96: {why: "the newest metadata of an alias are those of its PV", repair: func(text string) string {
+		return strings.Replace(text, `"EGU"`, `"EAA_COUNT":"1","DRVL":"0.0","DRVH":"0.0","LOPR":"0.0","HOPR":"0.0","LOLO":"NaN","LOW":"NaN","HIGH":"NaN","HIHI":"NaN","EGU"`, 1)
+	}},
+	99:  {why: ridden, repair: withField},
+	100: {why: ridden, repair: withField},
 	91:  {why: "meta holds units and precision unless fetchLatestMetadata=true asks for more; the Appliance adds the rest if no store has a sample", like: `[{"meta":{"name":"R:WD","PREC":"0"},"data":[]}]`},
 	107: {why: "as 91", like: `[{"meta":{"name":"R:WC","PREC":"0"},"data":[]}]`},
 	109: {why: "as 91", like: `[{"meta":{"name":"R:WSTR","PREC":"0"},"data":[]}]`},
@@ -60,7 +68,14 @@ var differences = map[int]difference{
 	126: {why: "a PV that is not archived is told by the HTTP status too", status: 404, like: notDone("pause", `"pvName":"never:asked",`)},
 	132: {why: "as 126, and it says resume", status: 404, like: notDone("resume", `"pvName":"never:asked",`)},
 	154: {why: "as 126", status: 404, like: notDone("delete", "")},
-	156: {why: "no empty lines where nothing is to say", like: `{"validation":"","status":"ok"}`},
+	135: {why: "as 126", status: 404, like: `{"error":"","code":"","hint":"","validation":"Unable to change the archival parameters for never:asked"}`},
+	138: {why: badInput, status: 409},
+	142: {why: badInput, status: 404},
+	146: {why: "there is one store until samples move between tiers", like: `{"validation":"Cannot find storage with name LTS for pv R:MBBI"}`},
+	149: {why: "stored data are not rewritten yet", status: 501},
+	150: {why: badInput, status: 400},
+	163: {why: badInput, status: 409},
+	164: {why: badInput, status: 400},
 	160: {why: badInput, status: 400},
 	161: {why: "names may come as text, one a line, as for pauseArchivingPV", status: 200, like: `[{"pvName":"new:text","status":"Archive request submitted"},{"pvName":"new:text2","status":"Archive request submitted"}]`},
 }
@@ -93,6 +108,11 @@ func onlyRow(pv string) func(string) string {
 	}
 }
 
+// withField adds a sample of a field to an answer without any.
+func withField(text string) string {
+	return strings.Replace(text, `"data": [`, `"data": [{"secs":1,"val":20.0,"nanos":1,"severity":2,"status":3}`, 1)
+}
+
 // untilLastLine closes a list whose last line is cut off.
 func untilLastLine(text string) string {
 	return text[:strings.LastIndex(text, ",\n")] + "]"
@@ -100,62 +120,13 @@ func untilLastLine(text string) string {
 
 // Parts that requests wait for.
 const (
-	noAlias    = "aliases cannot be made over HTTP yet"
-	noFields   = "no policy chooses archive fields yet"
-	noFlag     = "setNamedFlag"
-	noMutation = "mutations of the Appliance's API"
-	noReasons  = "drops of a PV are not counted by reason yet"
+	noReasons = "drops of a PV are not counted by reason yet"
 )
 
 // pendingAnswers are requests that pvlog does not answer yet: it shrinks.
 var pendingAnswers = map[int]string{
-	0:   noAlias,
-	2:   noAlias,
-	4:   noAlias + "; " + noFields,
-	5:   noAlias,
-	10:  noAlias,
-	11:  noAlias,
-	13:  noFields,
-	19:  noFields,
-	22:  noAlias,
-	24:  noFlag,
-	25:  noFlag,
-	30:  noFields,
-	42:  noReasons,
-	45:  noReasons,
-	57:  noAlias,
-	59:  noAlias,
-	60:  noAlias,
-	76:  noAlias,
-	77:  noAlias,
-	78:  noFields,
-	82:  noAlias,
-	95:  noAlias,
-	96:  noAlias,
-	99:  noFields,
-	100: noFields,
-	133: noMutation,
-	134: noMutation,
-	135: noMutation,
-	136: noFields,
-	137: noMutation,
-	138: noMutation,
-	139: noMutation,
-	140: noMutation,
-	141: noMutation,
-	142: noMutation,
-	143: noMutation,
-	144: noMutation,
-	145: noMutation,
-	146: noMutation,
-	147: noMutation,
-	148: noMutation,
-	149: noMutation,
-	150: noMutation,
-	159: noMutation,
-	162: noMutation,
-	163: noMutation,
-	164: noMutation,
+	42: noReasons,
+	45: noReasons,
 }
 
 // moreKeys are keys that the Appliance's answers do not have.
@@ -170,16 +141,17 @@ var moreKeys = map[string]string{
 	"ENUM_2":       "as ENUM_0",
 	"ENUM_3":       "as ENUM_0",
 	"ENUM_4":       "as ENUM_0",
-	"NELM":         "Phoebus asks for it",
+	"MDEL":         "a simulated array of one element has deadbands", "ADEL": "as MDEL",
+	"NELM": "Phoebus asks for it",
 }
 
 // fewerKeys are keys of the Appliance that pvlog's answers do not have.
 var fewerKeys = map[string]string{
-	"LTS": "one store until samples move between tiers", "MTS": "as LTS",
+	"NAME": "it is the PV's name",
+	"LTS":  "one store until samples move between tiers", "MTS": "as LTS",
 	"totalETLRuns(STS)": "nothing moves between stores yet", "totalETLRuns(MTS)": "as STS", "totalETLRuns(LTS)": "as STS",
 	"timeForOverallETLInSeconds(STS)": "as totalETLRuns", "timeForOverallETLInSeconds(MTS)": "as STS", "timeForOverallETLInSeconds(LTS)": "as STS",
 	"maxETLPercentage": "as totalETLRuns",
-	"MDEL":             "not read from the IOC yet", "ADEL": "as MDEL", "SCAN": "as MDEL", "NAME": "as MDEL",
 }
 
 // Reasons that several lines of details are missing.
@@ -205,19 +177,19 @@ var fewerLines = map[string]string{
 	"Daily metadata last saved at": noMeasure, "Any other PV's being controlled?": noMeasure, "Connected channels for the extra fields": noMeasure,
 	"Equivalent sequential I/O time per cycle (secs)": "rounds write one after the other: it is the write cycle's time", "Equivalent sequential I/O load (%)": "as its time",
 	"Benchmark - writing at (MB/sec)": noMeasure,
-	"Average bytes per event":         "rates are not known yet",
-	"Extra info - MDEL:":              "not read from the IOC yet", "Extra info - ADEL:": "as MDEL", "Extra info - SCAN:": "as MDEL",
-	"Capacity planning last update": "there is no other appliance to share PVs with", "Engine write thread usage": "as capacity planning",
+	"Capacity planning last update":   "there is no other appliance to share PVs with", "Engine write thread usage": "as capacity planning",
 	"Incremental appliance storage rate (in GB/year)": "as capacity planning", "Incremental appliance event rate (in events/sec)": "as capacity planning",
 	"Incremental appliance PV count": "as capacity planning",
 }
 
 // ourWords are keys whose words are pvlog's own.
 var ourWords = map[string]string{
+	"Archive Fields": "in the order of names", "fields": "as Archive Fields",
 	"error": "refusals say what is wrong with this request", "code": "as error", "hint": "as error",
 	"dataStores": "folders are the site's", "STS": "as dataStores",
 	"hostName": "host and port of the IOC", "Host name": "as hostName", "Hostname of PV from CA": "as hostName",
 	"lowLevel": "lines of details within a text", "mainMeta": "what is known is little before a PV connects",
+	"SCAN":        "simulated records process by themselves",
 	"MGMT_uptime": "another moment", "Channels with pending search requests": "another number",
 	"policyName": "policies are the site's", "Default": "as policyName",
 	"clusterInetPort": "addresses of this server", "dataRetrievalURL": "as clusterInetPort", "engineURL": "as clusterInetPort",

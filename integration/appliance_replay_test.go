@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -31,7 +32,7 @@ type recorded struct {
 }
 
 // recording reads testdata/appliance-mgmt.json.
-func recording(t *testing.T) []recorded {
+func recording(t testing.TB) []recorded {
 	t.Helper()
 	b, err := os.ReadFile("testdata/appliance-mgmt.json")
 	if err != nil {
@@ -172,17 +173,56 @@ func judged(t *testing.T, i int, r recorded, status int, media string, body []by
 	return j.complaints
 }
 
-// prepare archives what the recorded Appliance archived, and asks for what it
+// recordedFields are the fields that the recorded Appliance archived with
+// each PV, as its policy had chosen them.
+func recordedFields(t testing.TB) map[string][]string {
+	var names []string
+	if err := json.Unmarshal([]byte(recording(t)[4].Text), &names); err != nil {
+		t.Fatal(err)
+	}
+	fields := make(map[string][]string)
+	for _, name := range names {
+		pv, field, dotted := strings.Cut(name, ".")
+		if dotted && field != "VAL" && !slices.Contains(fields[pv], field) {
+			fields[pv] = append(fields[pv], field)
+		}
+	}
+	return fields
+}
+
+// prepareAppliance archives what the recorded Appliance archived, and asks for what it
 // had been asked for in vain.
 func prepareAppliance(s *server) {
 	s.t.Helper()
-	var pvs []string
+	s.mustGet("/mgmt/bpl/archivePV", url.Values{"pv": {"R:ALIAS,no:such:pv"}}) // R:AI will be archived, as its IOC says
+	pvs := []string{"R:AI"}
 	for _, r := range applianceRecords() {
-		pvs = append(pvs, "R:"+r.Name)
+		if r.Name != "AI" {
+			pvs = append(pvs, "R:"+r.Name)
+		}
 	}
+	s.awaitConnected("R:AI")
 	s.archive(pvs...)
-	s.mustGet("/mgmt/bpl/archivePV", url.Values{"pv": {"no:such:pv"}})
-	_, _, _ = s.send(recorded{Path: "mgmt/bpl/addAlias?pv=R:AI&aliasname=R:ALIAS"})
+	for pv, fields := range recordedFields(s.t) {
+		for _, path := range []string{"pauseArchivingPV?pv=" + pv, "modifyMetaFields?pv=" + pv + "&command=add," + strings.Join(fields, ","), "resumeArchivingPV?pv=" + pv} {
+			if status, _, body := s.send(recorded{Path: "mgmt/bpl/" + path}); status != http.StatusOK {
+				s.t.Fatalf("%s: %d %s", path, status, body)
+			}
+		}
+	}
+	s.awaitConnected(pvs...)
+	s.waitUntil(startTimeout, "a rate of R:CNT", func() error {
+		var rates []map[string]string
+		if err := s.getJSON("/mgmt/bpl/getEventRateReport", nil, &rates); err != nil {
+			return err
+		}
+		for _, row := range rates {
+			if row["pvName"] == "R:CNT" && row["eventRate"] != "0" {
+				return nil
+			}
+		}
+		return errors.New("it is 0")
+	})
 	for _, pv := range []string{"R:CNT", "R:SI", "R:LSI", "R:MBBI", "R:AI"} { // some samples, as every client expects
 		s.waitUntil(startTimeout, "samples of "+pv, func() error {
 			all, err := s.samples(pv)

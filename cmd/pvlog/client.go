@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"os/user"
 	"strings"
 )
 
@@ -72,6 +75,11 @@ func (c client) all(ctx context.Context, method, path string, query url.Values, 
 // another says what the server said. path is as it stands in a URL: a PV's name
 // in it is escaped.
 func (c client) open(ctx context.Context, method, path string, query url.Values, body []byte) (io.ReadCloser, error) {
+	return c.send(ctx, method, path, query, http.Header{"Content-Type": {"application/json"}}, body)
+}
+
+// send is open with headers; Content-Type is of a body, if there is one.
+func (c client) send(ctx context.Context, method, path string, query url.Values, headers http.Header, body []byte) (io.ReadCloser, error) {
 	plain, err := url.PathUnescape(path)
 	if err != nil {
 		return nil, fmt.Errorf("path %q: %w", path, err)
@@ -81,8 +89,12 @@ func (c client) open(ctx context.Context, method, path string, query url.Values,
 	if err != nil {
 		return nil, exitError{exitUsage, fmt.Errorf("--server %q: %w", c.Server, err)}
 	}
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
+	request.Header = headers.Clone()
+	if body == nil {
+		request.Header.Del("Content-Type")
+	}
+	if method != http.MethodGet {
+		request.Header.Set("Pvlog-Actor", person())
 	}
 	if c.Token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.Token)
@@ -98,25 +110,51 @@ func (c client) open(ctx context.Context, method, path string, query url.Values,
 	return nil, errors.Join(refusal(response.Status, text), err, response.Body.Close())
 }
 
+// person is in whose name a change is asked for: user@host. The server takes it
+// for a claim.
+func person() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
+}
+
+// problem is an error of the server: problem details (RFC 9457), or what the
+// Appliance's paths answer.
+type problem struct {
+	Detail     string `json:"detail"`
+	Error      string `json:"error"`
+	Validation string `json:"validation"`
+	Hint       string `json:"hint"`
+	Code       string `json:"code"`
+	PV         string `json:"pv"` // that it is about, if it is about one
+}
+
+// text is the problem for a person, "" if there is none. Hints that name paths
+// of the API are for programs.
+func (p problem) text() string {
+	said, hint := cmp.Or(p.Detail, p.Error, p.Validation), p.Hint
+	if strings.Contains(hint, "/api/v1") || strings.Contains(hint, "/mgmt/bpl") || strings.Contains(hint, "GET /") {
+		hint = ""
+	}
+	if p.Code == "not_found" && p.PV != "" {
+		hint = "pvlog list shows what is registered"
+	}
+	if said == "" || hint == "" {
+		return said
+	}
+	return said + " (" + hint + ")"
+}
+
 // refusal words what the server answered for a person.
 func refusal(status string, body []byte) error {
-	var each []outcome
-	if err := json.Unmarshal(body, &each); err == nil && len(each) > 0 {
-		why := make([]error, len(each))
-		for i, o := range each {
-			why[i] = errors.New(o.Validation)
-		}
-		return errors.Join(why...)
-	}
-	var said struct{ Error, Hint, Validation string }
-	if err := json.Unmarshal(body, &said); err != nil || said.Error == "" && said.Validation == "" {
+	var said problem
+	if err := json.Unmarshal(body, &said); err != nil || said.text() == "" {
 		return fmt.Errorf("the server answered %s: %.500s", status, body)
 	}
-	if said.Error == "" {
-		said.Error = said.Validation
-	}
-	if said.Hint == "" {
-		return errors.New(said.Error)
-	}
-	return fmt.Errorf("%s (%s)", said.Error, said.Hint)
+	return errors.New(said.text())
 }

@@ -16,25 +16,30 @@ import (
 
 // commands is the command line; each subcommand lives in the file of its name.
 type commands struct {
-	Serve   serveCmd   `cmd:"" help:"Archive: embedded log, Channel Access, PB files, HTTP."`
-	Config  configCmd  `cmd:"" help:"Print the effective configuration as YAML with comments."`
-	Archive archiveCmd `cmd:"" help:"Ask a running server to archive PVs."`
-	Pause   pauseCmd   `cmd:"" help:"Pause sampling of PVs."`
-	Resume  resumeCmd  `cmd:"" help:"Resume sampling of PVs."`
-	Stop    stopCmd    `cmd:"" help:"End sampling of PVs; registration and data stay."`
-	Delete  deleteCmd  `cmd:"" help:"Forget paused or stopped PVs."`
-	List    listCmd    `cmd:"" help:"List the names of registered PVs."`
-	Status  statusCmd  `cmd:"" help:"Show how PVs fare."`
-	Why     whyCmd     `cmd:"" help:"Tell why samples of a PV reach their file, or at which link they do not."`
-	Get     getCmd     `cmd:"" help:"Print samples of a PV."`
-	Drops   dropsCmd   `cmd:"" help:"List samples that no partition could hold, with the reason."`
-	Inspect inspectCmd `cmd:"" help:"Show what PB files hold and whether they are sound."`
-	Decode  decodeCmd  `cmd:"" help:"Turn a message of the log from standard input into JSON (for nats --translate)."`
-	Demo    demoCmd    `cmd:"" help:"Run a simulated IOC and an archiver, and watch samples flow."`
-	Ioc     iocCmd     `cmd:"" help:"Run a simulated IOC."`
-	Ca      caCmd      `cmd:"" help:"Read, write, monitor and search PVs over Channel Access, without a server."`
-	Bench   benchCmd   `cmd:"" help:"Measure this machine."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve     serveCmd     `cmd:"" help:"Archive: embedded log, Channel Access, PB files, HTTP."`
+	Config    configCmd    `cmd:"" help:"Print the effective configuration as YAML with comments."`
+	Archive   archiveCmd   `cmd:"" help:"Ask a running server to archive PVs."`
+	Pause     pauseCmd     `cmd:"" help:"Pause sampling of PVs."`
+	Resume    resumeCmd    `cmd:"" help:"Resume sampling of PVs."`
+	Stop      stopCmd      `cmd:"" help:"End sampling of PVs; registration and data stay."`
+	Delete    deleteCmd    `cmd:"" help:"Forget paused or stopped PVs."`
+	Configure configureCmd `cmd:"" help:"Change settings of PVs."`
+	Alias     aliasCmd     `cmd:"" help:"List, add and remove names that stand for PVs."`
+	History   historyCmd   `cmd:"" help:"Show what happened to a PV, who did it and why."`
+	Policy    policyCmd    `cmd:"" help:"How the policy file has PVs archived: list, check, preview, apply."`
+	Registry  registryCmd  `cmd:"" help:"The registry as a whole: as it was, undo, verify."`
+	List      listCmd      `cmd:"" help:"List the names of registered PVs."`
+	Status    statusCmd    `cmd:"" help:"Show how PVs fare."`
+	Why       whyCmd       `cmd:"" help:"Tell why samples of a PV reach their file, or at which link they do not."`
+	Get       getCmd       `cmd:"" help:"Print samples of a PV."`
+	Drops     dropsCmd     `cmd:"" help:"List samples that no partition could hold, with the reason."`
+	Inspect   inspectCmd   `cmd:"" help:"Show what PB files hold and whether they are sound."`
+	Decode    decodeCmd    `cmd:"" help:"Turn a message of the log from standard input into JSON (for nats --translate)."`
+	Demo      demoCmd      `cmd:"" help:"Run a simulated IOC and an archiver, and watch samples flow."`
+	Ioc       iocCmd       `cmd:"" help:"Run a simulated IOC."`
+	Ca        caCmd        `cmd:"" help:"Read, write, monitor and search PVs over Channel Access, without a server."`
+	Bench     benchCmd     `cmd:"" help:"Measure this machine."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 
 	LogLevel string `name:"log-level" env:"PVLOG_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -14,169 +16,174 @@ import (
 	"time"
 )
 
-// pvList is the PVs that a command is about.
-type pvList struct {
-	PVs []string `arg:"" name:"pv" help:"PV names; globs where PVs are archived already; - reads names from standard input."`
-}
-
-// names gives the PVs, those of standard input included.
-func (l pvList) names() ([]string, error) {
-	var names []string
-	for _, pv := range l.PVs {
-		if pv != "-" {
-			names = append(names, pv)
-			continue
-		}
-		read, err := readNames(os.Stdin)
-		if err != nil {
-			return nil, fmt.Errorf("read PV names from standard input: %w", err)
-		}
-		names = append(names, read...)
-	}
-	if len(names) == 0 {
-		return nil, exitError{exitUsage, errors.New("there are no PV names on standard input")}
-	}
-	return names, nil
-}
-
-// readNames reads names separated by white space or commas; # begins a comment.
-func readNames(r io.Reader) ([]string, error) {
-	var names []string
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		line, _, _ := strings.Cut(lines.Text(), "#")
-		names = append(names, strings.FieldsFunc(line, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\r' })...)
-	}
-	return names, lines.Err()
-}
-
-// outcome is what the server says of one PV of a command.
-type outcome struct {
-	PV         string `json:"pvName"`
-	Status     string `json:"status"`
-	Validation string `json:"validation"`
-}
-
-// reportOutcomes prints an outcome per PV; the error counts those that failed.
-func reportOutcomes(w io.Writer, answer []byte) error {
-	var outcomes []outcome
-	if err := json.Unmarshal(answer, &outcomes); err != nil {
-		return fmt.Errorf("read the server's answer: %w", err)
-	}
-	failed := 0
-	for _, o := range outcomes {
-		line := o.Status
-		if o.Validation != "" {
-			failed++
-			line = "failed: " + o.Validation
-		}
-		fmt.Fprintf(w, "%s: %s\n", o.PV, line)
-	}
-	if failed == 0 {
-		return nil
-	}
-	code := exitPartial
-	if failed == len(outcomes) {
-		code = exitFailed
-	}
-	return exitError{code, fmt.Errorf("%d of %d PVs failed", failed, len(outcomes))}
-}
-
 type archiveCmd struct {
 	client
-	pvList
-	Method string        `default:"MONITOR" enum:"MONITOR,SCAN" help:"MONITOR takes every update, SCAN at most one per period."`
-	Period time.Duration `default:"1s" help:"Sampling period."`
+	pvInput
+	settingsFlags
+	TimeLimit      time.Duration `name:"time-limit" placeholder:"SPAN" help:"Give up PVs that have not connected by then; default: as the server is configured."`
+	SkipAliasCheck bool          `name:"skip-alias-check" help:"Archive under this name whatever the IOC calls the PV."`
+	changeFlags
 }
 
 // Run asks for the PVs to be archived.
 func (c *archiveCmd) Run(ctx context.Context) error {
-	names, err := c.names()
+	query := c.settings()
+	if c.TimeLimit > 0 {
+		query.Set("time_limit", seconds(c.TimeLimit))
+	}
+	if c.SkipAliasCheck {
+		query.Set("skip_alias_check", "true")
+	}
+	contentType, body, err := c.body()
 	if err != nil {
 		return err
 	}
-	type request struct {
-		PV     string `json:"pv"`
-		Method string `json:"samplingmethod"`
-		Period string `json:"samplingperiod"`
+	return c.change(ctx, "archived", "/api/v1/pvs", c.changeFlags, query, contentType, body)
+}
+
+// settingsFlags are settings of PVs; what is not given stays, or is the
+// default. A list of PVs goes before them.
+type settingsFlags struct {
+	Method        string        `placeholder:"METHOD" help:"MONITOR takes every update, SCAN at most one per period, SCAN_GET reads once per period. Default MONITOR."`
+	Period        time.Duration `placeholder:"SPAN" help:"Sampling period; default 1s."`
+	Policy        string        `placeholder:"NAME" help:"Policy to apply."`
+	Fields        string        `placeholder:"A,B" help:"Fields that are archived with the PV, such as HIHI,LOLO."`
+	Deadband      string        `placeholder:"NUMBER" help:"A smaller change makes no sample; 0: every update does."`
+	ControllingPV string        `name:"controlling-pv" placeholder:"PV" help:"Archive only while this PV is not 0."`
+	DriftPast     time.Duration `name:"drift-past" placeholder:"SPAN" help:"How old a time stamp may be."`
+	DriftFuture   time.Duration `name:"drift-future" placeholder:"SPAN" help:"How far in the future a time stamp may lie."`
+}
+
+// settings are the flags as parameters of a request.
+func (f settingsFlags) settings() url.Values {
+	query := url.Values{}
+	for name, text := range map[string]string{"method": f.Method, "policy": f.Policy, "fields": f.Fields,
+		"deadband": f.Deadband, "controlling_pv": f.ControllingPV} {
+		if text != "" {
+			query.Set(name, text)
+		}
 	}
-	requests := make([]request, len(names))
-	for i, pv := range names {
-		requests[i] = request{pv, c.Method, strconv.FormatFloat(c.Period.Seconds(), 'f', -1, 64)}
+	for name, span := range map[string]time.Duration{"period": f.Period, "drift_past": f.DriftPast, "drift_future": f.DriftFuture} {
+		if span != 0 {
+			query.Set(name, seconds(span))
+		}
 	}
-	answer, err := c.post(ctx, "/mgmt/bpl/archivePV", nil, requests)
+	return query
+}
+
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
+
+type configureCmd struct {
+	client
+	pvInput
+	settingsFlags
+	changeFlags
+}
+
+// Run changes settings of PVs.
+func (c *configureCmd) Run(ctx context.Context) error {
+	query := c.settings()
+	if len(query) == 0 && c.File == "" {
+		return exitError{exitUsage, errors.New("say what to change: --method, --period, --policy, --fields, --deadband, --controlling-pv, --drift-past, --drift-future, or a --file with columns")}
+	}
+	contentType, body, err := c.body()
 	if err != nil {
 		return err
 	}
-	return reportOutcomes(os.Stdout, answer)
+	return c.change(ctx, "configured", "/api/v1/pvs:configure", c.changeFlags, query, contentType, body)
 }
 
 // changeCmd is a command on PVs that are archived.
 type changeCmd struct {
 	client
-	pvList
+	pvInput
+	changeFlags
 }
 
-func (c *changeCmd) change(ctx context.Context, path string) error {
-	names, err := c.names()
+func (c *changeCmd) run(ctx context.Context, command, verb string) error {
+	contentType, body, err := c.body()
 	if err != nil {
 		return err
 	}
-	answer, err := c.post(ctx, path, nil, names)
-	if err != nil {
-		return err
-	}
-	return reportOutcomes(os.Stdout, answer)
+	return c.change(ctx, verb, "/api/v1/pvs:"+command, c.changeFlags, url.Values{}, contentType, body)
 }
 
 type pauseCmd struct{ changeCmd }
 
 // Run stops sampling until the PVs are resumed.
-func (c *pauseCmd) Run(ctx context.Context) error {
-	return c.change(ctx, "/mgmt/bpl/pauseArchivingPV")
-}
+func (c *pauseCmd) Run(ctx context.Context) error { return c.run(ctx, "pause", "paused") }
 
 type resumeCmd struct{ changeCmd }
 
 // Run lets sampling go on.
-func (c *resumeCmd) Run(ctx context.Context) error {
-	return c.change(ctx, "/mgmt/bpl/resumeArchivingPV")
-}
+func (c *resumeCmd) Run(ctx context.Context) error { return c.run(ctx, "resume", "resumed") }
 
 type stopCmd struct{ changeCmd }
 
 // Run ends sampling; registration and data stay.
-func (c *stopCmd) Run(ctx context.Context) error {
-	return c.change(ctx, "/mgmt/bpl/stopArchivingPV")
-}
+func (c *stopCmd) Run(ctx context.Context) error { return c.run(ctx, "stop", "stopped") }
 
 type deleteCmd struct {
 	client
-	pvList
+	pvInput
 	Data bool `name:"data" help:"Move the PVs' files to the store's .trash folder as well."`
+	Yes  bool `short:"y" help:"Do not ask before more than 100 PVs are deleted by a glob."`
+	changeFlags
 }
 
 // Run forgets PVs that are paused or stopped.
 func (c *deleteCmd) Run(ctx context.Context) error {
-	names, err := c.names()
+	contentType, body, err := c.body()
 	if err != nil {
 		return err
 	}
-	answer, err := c.post(ctx, "/mgmt/bpl/deletePV", url.Values{"deleteData": {strconv.FormatBool(c.Data)}}, names)
+	if err := c.confirm(ctx, contentType, body); err != nil {
+		return err
+	}
+	return c.change(ctx, "deleted", "/api/v1/pvs:delete", c.changeFlags, c.query(), contentType, body)
+}
+
+func (c *deleteCmd) query() url.Values { return url.Values{"data": {strconv.FormatBool(c.Data)}} }
+
+// maxUnasked is how many PVs a glob may delete on a terminal before somebody is
+// asked.
+const maxUnasked = 100
+
+// confirm asks the person at the terminal before a glob deletes many PVs; a
+// script has nobody to ask.
+func (c *deleteCmd) confirm(ctx context.Context, contentType string, body []byte) error {
+	globs := bytes.ContainsAny(body, "*?")
+	if c.Yes || c.DryRun || !globs || !terminal(os.Stdin) || !terminal(os.Stderr) {
+		return nil
+	}
+	query := c.query()
+	query.Set("dry_run", "true")
+	stream, err := c.send(ctx, http.MethodPost, "/api/v1/pvs:delete", query, http.Header{"Content-Type": {contentType}}, body)
 	if err != nil {
 		return err
 	}
-	var o outcome
-	if err := json.Unmarshal(answer, &o); err != nil {
+	var would changeSummary
+	err = json.NewDecoder(stream).Decode(&would)
+	if err = errors.Join(err, stream.Close()); err != nil {
 		return fmt.Errorf("read the server's answer: %w", err)
 	}
-	if o.Validation != "" {
-		code := exitPartial // the answer is one for all of them
-		if len(names) == 1 {
-			code = exitFailed
-		}
-		return exitError{code, errors.New(o.Validation)}
+	return agree(os.Stdin, os.Stderr, would, c.Data)
+}
+
+// agree asks whether what would be done is meant.
+func agree(in io.Reader, out io.Writer, would changeSummary, data bool) error {
+	if would.Changed <= maxUnasked {
+		return nil
 	}
-	fmt.Println("deleted")
-	return nil
+	what := ""
+	if data {
+		what = " with their data"
+	}
+	fmt.Fprintf(out, "This deletes %s PVs%s. Go on? [y/N] ", grouped(would.Changed), what)
+	answer, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errors.New("nothing was deleted")
 }

@@ -18,6 +18,7 @@ type settings struct {
 	Data       *string `env:"PVLOG_DATA" placeholder:"DIR" help:"Data directory (default ./pvlog-data)."`
 	HTTP       *string `name:"http" env:"PVLOG_HTTP" placeholder:"ADDR" help:"HTTP address, port 0 for a free one (default 127.0.0.1:17665)."`
 	NATS       *string `name:"nats" env:"PVLOG_NATS" placeholder:"ADDR" help:"Address for NATS clients, or off (default 127.0.0.1:4222)."`
+	Policies   *string `env:"PVLOG_POLICIES" placeholder:"FILE" help:"Policy file: YAML rules or the Appliance's policies.py (default: built-in rules)."`
 	OpenWrites *bool   `env:"PVLOG_OPEN_WRITES" help:"Allow changing requests on a public address without a token."`
 }
 
@@ -37,6 +38,7 @@ func (s settings) load() (appliance.Config, error) {
 	set(&config.Data, s.Data)
 	set(&config.HTTP, s.HTTP)
 	set(&config.NATS, s.NATS)
+	set(&config.Policies, s.Policies)
 	set(&config.OpenWrites, s.OpenWrites)
 	return config, config.Check()
 }

@@ -131,7 +131,7 @@ func read(t *testing.T, dir string, pv schema.PVName) []stored {
 	return all
 }
 
-func TestSamplesReachTheirPartitionsAndAreAcknowledged(t *testing.T) {
+func TestSamplesReachTheirPartitionsAndAreAcknowledged_S70_S75_S76(t *testing.T) {
 	dir, log := t.TempDir(), newMemLog(t, 10)
 	for i := range 100 {
 		log.add("A:B", double(after(time.Duration(i)*time.Second), float64(i)))
@@ -145,12 +145,15 @@ func TestSamplesReachTheirPartitionsAndAreAcknowledged(t *testing.T) {
 	if len(files) != 2 || filepath.Base(files[0].Path) != "B:2025_11_23_10.pb" {
 		t.Errorf("partitions %+v, want those of 10 and 11 o'clock", files)
 	}
-	if s, ok := open(t, dir, log).Status("A:B"); ok {
+	if s, ok := open(t, dir, log).Status("A:B"); !ok || s.Stored != 100 || !s.Last.IsZero() || s.Path != "" {
 		t.Errorf("a new archive knows %+v before any sample", s)
+	}
+	if s, ok := open(t, t.TempDir(), log).Status("A:B"); ok {
+		t.Errorf("an archive that begins knows %+v", s)
 	}
 }
 
-func TestRejectedSamplesAreDropsWithTheirReason(t *testing.T) {
+func TestRejectedSamplesAreDropsWithTheirReason_S36_S71_S73(t *testing.T) {
 	dir, log := t.TempDir(), newMemLog(t, 3)
 	at := after(0)
 	minor := func(s *schema.RawSample) { s.Event = schema.AppendAlarm(s.Event, 1, 4) }
@@ -300,10 +303,10 @@ func checkAgainstOracle(t *testing.T, dir string, log *memLog) {
 	}
 }
 
-// TestCrashesAtAnyStepChangeNothing abandons the archive after random steps,
+// TestCrashesAtAnyStepChangeNothing_S72 abandons the archive after random steps,
 // with samples buffered, written, unacknowledged, and starts a new one on the
 // same files and floor.
-func TestCrashesAtAnyStepChangeNothing(t *testing.T) {
+func TestCrashesAtAnyStepChangeNothing_S72(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 4))
@@ -318,8 +321,10 @@ func TestCrashesAtAnyStepChangeNothing(t *testing.T) {
 				}
 				crash(t, a)
 			}
-			run(t, open(t, dir, log))
+			a := open(t, dir, log)
+			run(t, a)
 			checkAgainstOracle(t, dir, log)
+			checkTallies(t, a, log)
 		})
 	}
 }

@@ -14,7 +14,7 @@ func buffered(n int) *pvFiles {
 	for i := range n {
 		at := after(10*time.Second + time.Duration(i)*time.Millisecond)
 		s := double(at, float64(i))
-		f.keep(hour, &s, at, &streams.Message{PV: "P", First: uint64(i + 1), Seq: uint64(i + 1)}, 0)
+		f.keep(hour, &s, at, &streams.Message{PV: "P", First: uint64(i + 1), Seq: uint64(i + 1)}, 0, nil)
 	}
 	return f
 }

@@ -1,9 +1,9 @@
 package archive
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -20,15 +20,16 @@ type pvFiles struct {
 	pv  schema.PVName
 	key string // path below the store's root
 
-	mu      sync.Mutex
-	loaded  bool
-	last    schema.Time // of the newest sample, in a buffer or on disk
-	hasLast bool
-	pending []byte       // field records of discarded duplicates, for the next kept sample (D12)
-	parts   []*unwritten // oldest partition first
-	status  Status       // its counters
-	spare   *unwritten   // written, for reuse
-	file    openFile     // the partition that was written last
+	mu        sync.Mutex
+	loaded    bool
+	last      schema.Time // of the newest sample, in a buffer or on disk
+	hasLast   bool
+	inherited schema.Time  // newest on disk when that was read
+	pending   []byte       // field records of discarded duplicates, for the next kept sample (D12)
+	parts     []*unwritten // oldest partition first
+	tally     *tally       // of its registration; nil before the first message
+	spare     *unwritten   // written, for reuse
+	file      openFile     // the partition that was written last
 }
 
 // openFile is a partition file as far as the archive answers for it.
@@ -136,7 +137,7 @@ func (a *Archive) loadFile(f *pvFiles, file partition.File, limit, from schema.T
 			"pv", string(f.pv), "partition", file.Path, "last", tail.Last.String())
 		return false, nil
 	}
-	f.last, f.hasLast = tail.Last, true
+	f.last, f.hasLast, f.inherited = tail.Last, true, tail.Last
 	f.file = fileOf(file.Path, file.Start, tail)
 	return true, nil
 }
@@ -244,12 +245,13 @@ func (p *unwritten) line(i int) []byte {
 	return p.lines[p.refs[i].offset : end-1]
 }
 
-// keep buffers a sample that the filters let pass, and gives the bytes that
-// were added and whether it is the first that waits.
-func (f *pvFiles) keep(g partition.Granularity, s *schema.RawSample, at schema.Time, m *streams.Message, index int) (int, bool) {
+// keep buffers a sample that the filters let pass, with the field records that
+// wait for it and some more, and gives the bytes that were added and whether it
+// is the first that waits.
+func (f *pvFiles) keep(g partition.Granularity, s *schema.RawSample, at schema.Time, m *streams.Message, index int, more []byte) (int, bool) {
 	event := s.Event
-	if len(f.pending) > 0 {
-		event = append(bytes.Clone(event), f.pending...)
+	if len(f.pending)+len(more) > 0 {
+		event = slices.Concat(event, f.pending, more)
 		f.pending = nil
 	}
 	fresh := len(f.parts) == 0

@@ -37,6 +37,10 @@ type Actor struct {
 	// another goroutine, never from two at once, and never after the command
 	// returned. nil: nobody wants to know.
 	Progress func(done, total int, finished []Result)
+
+	// DryRun lets the results say what would become of each PV, and changes
+	// nothing. Whoever else is at work may make it come out differently.
+	DryRun bool
 }
 
 // Request asks for a PV to be archived. Of its settings, the zero value of the
@@ -97,6 +101,7 @@ type Result struct {
 	PV       schema.PVName
 	Err      error
 	Sequence uint64 // of the event that came of it; 0: none
+	Would    bool   // of a dry run: an event would have come of it
 }
 
 // Names of commands: labels of the metric.

@@ -245,6 +245,9 @@ func (r *Registry) names() []schema.PVName {
 	return r.state.names()
 }
 
+// Fits reports whether a name matches a glob as [Registry.Match] does.
+func Fits(glob, name string) bool { return glob == "" || fits(glob, name) }
+
 // fits reports whether a name matches a glob, in time of their product at most.
 func fits(glob, name string) bool {
 	g, n := 0, 0

@@ -72,6 +72,10 @@ func (r *Registry) command(ctx context.Context, o order, actor Actor, steps []st
 		s.id = NewChangeID(r.now())
 	}
 	r.realNames(steps)
+	if actor.DryRun {
+		r.rehearse(ctx, s)
+		return s.results
+	}
 	if len(steps) > 0 {
 		r.submit(ctx, s)
 	}

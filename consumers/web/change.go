@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"pvlog/consumers/registry"
 	"pvlog/schema"
@@ -59,22 +58,29 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, do command) erro
 		return missingPV()
 	}
 	run(r, l, targets, do)
+	return s.answerEach(w, targets, single, func(t target) map[string]any {
+		if t.err != nil {
+			return map[string]any{"pvName": t.asked, "validation": s.validation(r, t)}
+		}
+		return map[string]any{"pvName": t.asked, "status": "ok"}
+	})
+}
+
+// answerEach answers an array with an object per target, or that object alone.
+func (s *Server) answerEach(w http.ResponseWriter, targets []target, single bool, object func(target) map[string]any) error {
 	items := make([]map[string]any, len(targets))
 	for i, t := range targets {
-		items[i] = map[string]any{"pvName": t.asked, "status": "ok"}
-		if t.err != nil {
-			items[i] = map[string]any{"pvName": t.asked, "validation": s.validation(r, t)}
-		}
+		items[i] = object(t)
 	}
 	status := sharedStatus(targets)
-	if single && status != http.StatusOK {
+	switch {
+	case single && status != http.StatusOK:
 		return &refusal{err: targets[0].err, fields: items[0]}
-	}
-	if single {
+	case single:
 		writeJSON(w, status, items[0])
-		return nil
+	default:
+		writeJSON(w, status, items)
 	}
-	writeJSON(w, status, items)
 	return nil
 }
 
@@ -114,112 +120,4 @@ func (s *Server) resumePV(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) stopPV(w http.ResponseWriter, r *http.Request) error {
 	return s.change(w, r, s.options.Registry.Stop)
-}
-
-// deletePV answers one object whatever the number of PVs, as the Appliance
-// does; status is ok only if all were deleted.
-func (s *Server) deletePV(w http.ResponseWriter, r *http.Request) error {
-	l, err := readListing(r)
-	if err != nil {
-		return err
-	}
-	data, err := s.wantsData(l.values.Get("deleteData"))
-	if err != nil {
-		return err
-	}
-	targets, single := s.targets(l)
-	if len(targets) == 0 {
-		return missingPV()
-	}
-	run(r, l, targets, func(ctx context.Context, actor registry.Actor, pvs ...schema.PVName) []registry.Result {
-		return s.delete(ctx, actor, data, pvs)
-	})
-	body := map[string]any{"validation": "", "status": "ok"}
-	var why []string
-	for _, t := range targets {
-		if t.err != nil {
-			why = append(why, s.validation(r, t))
-			delete(body, "status")
-		}
-	}
-	body["validation"] = strings.Join(why, "\n")
-	status := sharedStatus(targets)
-	if single && status != http.StatusOK {
-		return &refusal{err: targets[0].err, fields: body}
-	}
-	writeJSON(w, status, body)
-	return nil
-}
-
-// wantsData reads deleteData. Nothing but true deletes data.
-func (s *Server) wantsData(text string) (bool, error) {
-	switch strings.ToLower(text) {
-	case "", "false":
-		return false, nil
-	case "true":
-		if s.options.DeleteData == nil {
-			return false, refuse(schema.Unavailable, "delete the PV without deleteData=true; its files stay", "this server cannot delete data")
-		}
-		return true, nil
-	}
-	return false, refuse(schema.Invalid, "use deleteData=true or deleteData=false", "deleteData=%q is neither true nor false", text)
-}
-
-// delete makes the registrations go, then the files of those that went. After a
-// crash in between the files are still there, and the event says that they were
-// to go; archiving the PV again and deleting it with its data moves them.
-func (s *Server) delete(ctx context.Context, actor registry.Actor, data bool, pvs []schema.PVName) []registry.Result {
-	results := s.options.Registry.Delete(ctx, actor, data, pvs...)
-	if !data {
-		return results
-	}
-	for i, result := range results {
-		if result.Err != nil {
-			continue
-		}
-		if err := s.options.DeleteData(context.WithoutCancel(ctx), result.PV); err != nil {
-			results[i].Err = fmt.Errorf("PV %s is no longer registered, but its data could not be deleted: %w", result.PV, err)
-		}
-	}
-	return results
-}
-
-// abortPV forgets a PV that never connected; the Appliance calls that aborting
-// its archive request. One that is being archived is left alone.
-func (s *Server) abortPV(w http.ResponseWriter, r *http.Request) error {
-	l, err := readListing(r)
-	if err != nil {
-		return err
-	}
-	targets, single := s.targets(l)
-	switch {
-	case len(targets) == 0:
-		return missingPV()
-	case !single:
-		return refuse(schema.Invalid, "abort one PV per request", "abortArchivingPV takes one PV")
-	case targets[0].err != nil:
-		return targets[0].err
-	}
-	body := map[string]any{"status": "no", "desc": "Aborted request for archiving PV " + targets[0].asked}
-	if info, ok := s.options.Registry.Get(targets[0].pv); ok && info.DBRType == schema.UnknownType {
-		run(r, l, targets, func(ctx context.Context, actor registry.Actor, pvs ...schema.PVName) []registry.Result {
-			return s.forget(ctx, actor, pvs)
-		})
-		if targets[0].err != nil {
-			return targets[0].err
-		}
-		body["status"] = "ok"
-	}
-	writeJSON(w, http.StatusOK, body)
-	return nil
-}
-
-// forget deletes PVs that are not paused.
-func (s *Server) forget(ctx context.Context, actor registry.Actor, pvs []schema.PVName) []registry.Result {
-	for _, result := range s.options.Registry.Pause(ctx, actor, pvs...) {
-		if result.Err != nil && schema.CodeOf(result.Err) != schema.Conflict {
-			return []registry.Result{result}
-		}
-	}
-	return s.options.Registry.Delete(ctx, actor, false, pvs...)
 }

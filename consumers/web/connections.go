@@ -17,10 +17,10 @@ func (s *Server) neverConnected() report {
 		rank: func(p standing) (float64, bool) {
 			return instant(p.info.Created), p.info.State == schema.Archiving && p.info.DBRType == schema.UnknownType
 		},
-		row: func(p standing) map[string]string {
+		row: func(p standing) texts {
 			requested := reportTime(p.info.Created)
-			return map[string]string{"pvName": string(p.info.PV), "appliance": s.options.Identity,
-				"requestTime": requested, "startOfWorkflow": requested, "currentState": workflowState(p)}
+			return texts{"pvName", string(p.info.PV), "appliance", s.options.Identity,
+				"requestTime", requested, "startOfWorkflow", requested, "currentState", workflowState(p)}
 		}}
 }
 
@@ -38,16 +38,16 @@ func workflowState(p standing) string {
 // disconnected lists the PVs that were connected once, in this run or another,
 // and are not; the longest first.
 func (s *Server) disconnected() report {
-	return report{channels: true, limit: -1, ascending: true,
+	return report{channels: true, limit: -1, ascending: true, stamps: true,
 		rank: func(p standing) (float64, bool) {
 			return instant(s.lostAt(p)), p.info.State == schema.Archiving && p.info.DBRType != schema.UnknownType && !p.channel.Connected
 		},
-		row: func(p standing) map[string]string {
+		row: func(p standing) texts {
 			lost := s.lostAt(p)
-			return map[string]string{"pvName": string(p.info.PV), "instance": s.options.Identity,
-				"hostName": or(or(p.channel.Host, p.info.Host), "N/A"), "connectionLostAt": reportTime(lost),
-				"noConnectionAsOfEpochSecs": strconv.FormatInt(lost.Unix(), 10), "lastKnownEvent": reportTime(s.lastEvent(p)),
-				"commandThreadID": noThread}
+			return texts{"pvName", string(p.info.PV), "instance", s.options.Identity,
+				"hostName", or(or(p.channel.Host, p.info.Host), "N/A"), "connectionLostAt", reportTime(lost),
+				"noConnectionAsOfEpochSecs", strconv.FormatInt(lost.Unix(), 10), "lastKnownEvent", reportTime(p.last),
+				"commandThreadID", noThread}
 		}}
 }
 
@@ -67,11 +67,11 @@ func (s *Server) lostAt(p standing) time.Time {
 // metaGets tells how the search for what is not known of new PVs goes.
 func (s *Server) metaGets() report {
 	rep := s.neverConnected()
-	rep.row = func(p standing) map[string]string {
-		return map[string]string{"pvName": string(p.info.PV), "appliance": s.options.Identity, "usePVAccess": "false",
-			"isScheduled": strconv.FormatBool(p.running), "scheduleStart": reportTime(p.info.Created),
-			"eventsSoFar": strconv.FormatUint(p.channel.Received, 10), "storageSoFar": "0",
-			"mainMeta": "<ul><li>state:" + workflowState(p) + "</li></ul>", "lowLevel": jsonText(s.channelAccess(p))}
+	rep.row = func(p standing) texts {
+		return texts{"pvName", string(p.info.PV), "appliance", s.options.Identity, "usePVAccess", "false",
+			"isScheduled", strconv.FormatBool(p.running), "scheduleStart", reportTime(p.info.Created),
+			"eventsSoFar", strconv.FormatUint(p.channel.Received, 10), "storageSoFar", "0",
+			"mainMeta", "<ul><li>state:" + workflowState(p) + "</li></ul>", "lowLevel", jsonText(s.channelAccess(p))}
 	}
 	return rep
 }

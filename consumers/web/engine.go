@@ -35,7 +35,7 @@ type ChannelStatus struct {
 	Errors         uint64         // updates without a value, failed gets
 }
 
-// Archived is what the archive has done for a PV since pvlog was started.
+// Archived is what the archive has done for a PV since it was registered.
 type Archived struct {
 	Stored uint64            // samples made durable in files
 	Drops  map[string]uint64 // samples in the drop log by reason
@@ -65,12 +65,6 @@ type Space struct {
 	Free, Total int64  // bytes; what an ordinary user may still write, and its size
 }
 
-// Policies are the sampling policies of this server.
-type Policies struct {
-	Descriptions map[string]string // by name
-	Text         string            // the file that defines them, or a description of what is built in
-}
-
 // Parts is what the parts of a running archiver tell this package, which
 // may not import them. A nil function is a part that is not there: then
 // nothing is known.
@@ -78,8 +72,8 @@ type Parts struct {
 	Archived   func(pv schema.PVName) (Archived, bool)
 	Fields     func(pv schema.PVName) []schema.FieldValue // newest values of the archived fields
 	Engine     func() Engine
-	Spaces     func() []Space    // of the stores in their order
-	Policies   func() Policies   // default: none but "Default"
+	Spaces     func() []Space // of the stores in their order
+	Policies   Policies
 	Properties map[string]string // getApplianceProperties; names as the Appliance's
 }
 
@@ -96,12 +90,6 @@ func (a Parts) withDefaults() Parts {
 	}
 	if a.Spaces == nil {
 		a.Spaces = func() []Space { return nil }
-	}
-	if a.Policies == nil {
-		a.Policies = func() Policies {
-			const text = "every PV: each update is archived"
-			return Policies{Descriptions: map[string]string{"Default": text}, Text: text + "\n"}
-		}
 	}
 	return a
 }

@@ -58,6 +58,10 @@ var hintOf = map[schema.Code]string{
 // writeError answers with what went wrong. The text of an error that is not
 // meant for users stays in the log.
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, err error) {
+	if underAPI(r.URL.Path) {
+		s.writeProblem(w, r, err)
+		return
+	}
 	code := schema.CodeOf(err)
 	body := map[string]any{"error": err.Error(), "code": string(code), "hint": hintOf[code]}
 	status := statusOf[code]

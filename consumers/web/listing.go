@@ -10,12 +10,12 @@ import (
 	"pvlog/schema"
 )
 
-// registered are the names of the PVs that a test chooses, in order.
-func (s *Server) registered(w http.ResponseWriter, chosen func(info *schema.TypeInfo) bool) error {
+// listPVs answers the names of the PVs that a test chooses, in order.
+func (s *Server) listPVs(w http.ResponseWriter, chosen func(info *schema.TypeInfo) bool) error {
 	list := newArray(w)
 	for _, info := range s.options.Registry.All() {
 		if chosen(info) {
-			list.add(info.PV)
+			list.addText(string(info.PV))
 		}
 	}
 	list.end()
@@ -23,19 +23,19 @@ func (s *Server) registered(w http.ResponseWriter, chosen func(info *schema.Type
 }
 
 func (s *Server) typeInfoKeys(w http.ResponseWriter, _ url.Values) error {
-	return s.registered(w, func(info *schema.TypeInfo) bool { return typed(info) == nil })
+	return s.listPVs(w, func(info *schema.TypeInfo) bool { return typed(info) == nil })
 }
 
 func (s *Server) pvsHere(w http.ResponseWriter, _ url.Values) error {
-	return s.registered(w, func(*schema.TypeInfo) bool { return true })
+	return s.listPVs(w, func(*schema.TypeInfo) bool { return true })
 }
 
 func (s *Server) pausedHere(w http.ResponseWriter, _ url.Values) error {
-	return s.registered(w, func(info *schema.TypeInfo) bool { return info.State == schema.Paused })
+	return s.listPVs(w, func(info *schema.TypeInfo) bool { return info.State == schema.Paused })
 }
 
 func (s *Server) channelsHere(w http.ResponseWriter, _ url.Values) error {
-	return s.registered(w, func(info *schema.TypeInfo) bool { return s.standing(info).running })
+	return s.listPVs(w, func(info *schema.TypeInfo) bool { return s.standing(info).running })
 }
 
 // expandedNames answers every name that retrieval knows: of PVs, with .VAL and
@@ -43,21 +43,21 @@ func (s *Server) channelsHere(w http.ResponseWriter, _ url.Values) error {
 // Appliance.
 func (s *Server) expandedNames(w http.ResponseWriter, _ url.Values) error {
 	list := newArray(w)
-	list.add("EPICS:Archiver:Appliance")
+	list.addText("EPICS:Archiver:Appliance")
 	for _, info := range s.options.Registry.All() {
-		list.add(info.PV)
+		list.addText(string(info.PV))
 		if info.PV.Field() != "" {
 			continue
 		}
-		list.add(info.PV + ".VAL")
+		list.addText(string(info.PV) + ".VAL")
 		for _, field := range info.ArchiveFields {
-			list.add(string(info.PV) + "." + field)
+			list.addText(string(info.PV) + "." + field)
 		}
 	}
 	for _, alias := range s.options.Registry.Aliases() {
-		list.add(alias.Alias)
+		list.addText(string(alias.Alias))
 		if alias.Alias.Field() == "" {
-			list.add(alias.Alias + ".VAL")
+			list.addText(string(alias.Alias) + ".VAL")
 		}
 	}
 	list.end()
@@ -67,7 +67,7 @@ func (s *Server) expandedNames(w http.ResponseWriter, _ url.Values) error {
 func (s *Server) aliases(w http.ResponseWriter, _ url.Values) error {
 	list := newArray(w)
 	for _, alias := range s.options.Registry.Aliases() {
-		list.add(map[string]schema.PVName{"aliasName": alias.Alias, "srcPVName": alias.PV})
+		list.addTexts(texts{"aliasName", string(alias.Alias), "srcPVName", string(alias.PV)})
 	}
 	list.end()
 	return nil
@@ -110,7 +110,7 @@ func (s *Server) sieve(archived bool) handler {
 		list, seen := newArray(w), make(map[string]bool, len(names))
 		for _, name := range names {
 			if _, ok := s.known(name); ok == archived && !seen[name] {
-				list.add(name)
+				list.addText(name)
 			}
 			seen[name] = true
 		}
@@ -132,7 +132,7 @@ func (s *Server) archivedNotInList(w http.ResponseWriter, r *http.Request) error
 			listed[found.Info.PV] = true
 		}
 	}
-	return s.registered(w, func(info *schema.TypeInfo) bool { return !listed[info.PV] })
+	return s.listPVs(w, func(info *schema.TypeInfo) bool { return !listed[info.PV] })
 }
 
 // namedFlag answers the value of one flag; one that was never set is false.
@@ -155,13 +155,18 @@ func (s *Server) namedFlags(w http.ResponseWriter, _ url.Values) error {
 }
 
 func (s *Server) policyList(w http.ResponseWriter, _ url.Values) error {
-	writeJSON(w, http.StatusOK, s.options.Policies().Descriptions)
+	list := map[string]string{}
+	for _, p := range s.options.Policies.list() {
+		list[p.Name] = p.Description
+	}
+	writeJSON(w, http.StatusOK, list)
 	return nil
 }
 
 func (s *Server) policyText(w http.ResponseWriter, _ url.Values) error {
 	w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
-	_, _ = w.Write([]byte(s.options.Policies().Text))
+	_, text, _ := s.options.Policies.file()
+	_, _ = w.Write(text)
 	return nil
 }
 

@@ -23,6 +23,8 @@ type entry struct {
 	ControllingPV  text `json:"controllingPV"`
 	Policy         text `json:"policy"`
 	Alias          text `json:"alias"`
+	Appliance      text `json:"appliance"`
+	TimeLimit      text `json:"timelimit"` // seconds; pvlog's own
 }
 
 // text is a JSON string, number or boolean as its text.

@@ -54,6 +54,17 @@ func limitOf(values url.Values, otherwise int) (int, error) {
 	return n, nil
 }
 
+// parseBool reads true or false in any case.
+func parseBool(name, text string) (bool, error) {
+	switch strings.ToLower(text) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, refuse(schema.Invalid, "use "+name+"=true or "+name+"=false", "%s=%q is neither true nor false", name, text)
+}
+
 // timeLayouts are the forms of ISO 8601 that clients send; fractions of a
 // second may follow the seconds in each.
 var timeLayouts = []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07", "2006-01-02T15:04Z07:00"}

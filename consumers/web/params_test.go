@@ -107,7 +107,7 @@ func TestListingsOfAllShapes(t *testing.T) {
 		"json":                {contentType: "application/json", body: `["A","B"]`, want: ab, array: true},
 		"json with charset":   {contentType: "application/json; charset=utf-8", body: ` ["A","B"] `, want: ab, array: true},
 		"json, no type":       {body: `["A","B"]`, want: ab, array: true},
-		"json objects":        {contentType: "application/json", body: `[{"pv":"A","samplingperiod":2,"samplingmethod":"SCAN","policy":null,"appliance":"x"},"B"]`, want: []entry{{PV: "A", SamplingPeriod: "2", SamplingMethod: "SCAN"}, {PV: "B"}}, array: true},
+		"json objects":        {contentType: "application/json", body: `[{"pv":"A","samplingperiod":2,"samplingmethod":"SCAN","policy":null,"appliance":"x"},"B"]`, want: []entry{{PV: "A", SamplingPeriod: "2", SamplingMethod: "SCAN", Appliance: "x"}, {PV: "B"}}, array: true},
 		"json object":         {contentType: "application/json", body: `{"pv":"A","controllingPV":"C"}`, want: []entry{{PV: "A", ControllingPV: "C"}}},
 		"empty json":          {contentType: "application/json", body: `[]`, array: true},
 		"empty":               {query: "pv="},

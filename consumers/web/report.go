@@ -5,26 +5,28 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"pvlog/schema"
 )
 
 // report is one of the Appliance's lists of PVs: rank says which PVs stand in
-// it and by what number, largest first; row is what it says of one, all values
-// text. Both are called with what is known of the PV's channel.
+// it and by what number, largest first; row is what it says of one. Both are called with what is known of the PV's channel.
 type report struct {
-	channels  bool // only PVs that the engine has a channel for
-	limit     int  // rows if the client does not say; negative: all
-	ascending bool // smallest first
-	rank      func(p standing) (by float64, in bool)
-	row       func(p standing) map[string]string
+	channels  bool                                   // only PVs that the engine has a channel for
+	stamps    bool                                   // rows state the newest sample: it is read from the stores if it is not known otherwise
+	limit     int                                    // rows if the client does not say; negative: all
+	ascending bool                                   // smallest first
+	rank      func(p standing) (by float64, in bool) // nil: all, by their newest sample
+	row       func(p standing) texts
 }
 
 // standing is a PV as a report sees it.
 type standing struct {
 	info    *schema.TypeInfo
 	channel ChannelStatus
-	running bool // channel is known
+	running bool      // channel is known
+	last    time.Time // stamp of the newest sample, for rows of reports with stamps; zero: none
 }
 
 // standing looks a PV up.
@@ -46,32 +48,51 @@ func (s *Server) answer(rep report) handler {
 		if err != nil {
 			return err
 		}
+		places, last := s.places(rep), func(*schema.TypeInfo) time.Time { return time.Time{} }
+		if rep.stamps {
+			if last, err = s.lastStamps(places); err != nil {
+				return err
+			}
+		}
+		if rep.rank == nil {
+			for i := range places {
+				places[i].by = instant(last(places[i].info))
+			}
+		}
 		list := newArray(w)
-		for _, place := range s.places(rep, limit) {
-			list.add(rep.row(s.standing(place.info)))
+		for _, place := range ordered(places, rep.ascending, limit) {
+			p := s.standing(place.info)
+			p.last = last(place.info)
+			list.addTexts(rep.row(p))
 		}
 		list.end()
 		return nil
 	})
 }
 
-// places gives the PVs of a report in its order, at most limit of them.
-func (s *Server) places(rep report, limit int) []ranked {
+// places gives the PVs of a report with their ranks, in the order of names.
+func (s *Server) places(rep report) []ranked {
 	var list []ranked
 	for _, info := range s.options.Registry.All() {
 		p := s.standing(info)
-		if rep.channels && !p.running {
-			continue
+		by, in := 0.0, true
+		if rep.rank != nil {
+			by, in = rep.rank(p)
 		}
-		if by, in := rep.rank(p); in {
+		if in && (p.running || !rep.channels) {
 			list = append(list, ranked{info, by})
 		}
 	}
+	return list
+}
+
+// ordered sorts places and cuts them to a number; negative is all.
+func ordered(list []ranked, ascending bool, limit int) []ranked {
 	slices.SortFunc(list, func(a, b ranked) int {
 		switch less := a.by < b.by; {
 		case a.by == b.by:
 			return strings.Compare(string(a.info.PV), string(b.info.PV))
-		case less == rep.ascending:
+		case less == ascending:
 			return -1
 		}
 		return 1

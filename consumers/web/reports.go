@@ -23,46 +23,45 @@ func (s *Server) dropped(pv schema.PVName, reasons ...string) uint64 {
 	return n
 }
 
-// lastEvent is the stamp of the newest sample that is known without I/O.
-func (s *Server) lastEvent(p standing) time.Time {
-	if archived, _ := s.options.Archived(p.info.PV); !archived.Last.IsZero() {
-		return archived.Last
-	}
-	return p.channel.LastEvent
+// lastEvent is the stamp of the newest sample that was stored, as far as it is
+// known without I/O: zero for a PV without samples since the start.
+func (s *Server) lastEvent(pv schema.PVName) time.Time {
+	archived, _ := s.options.Archived(pv)
+	return archived.Last
 }
 
 // counting is a report of the PVs with a number above 0.
 func (s *Server) counting(name string, number func(standing) uint64) report {
 	return report{limit: -1,
 		rank: func(p standing) (float64, bool) { n := number(p); return float64(n), n > 0 },
-		row: func(p standing) map[string]string {
-			return map[string]string{"pvName": string(p.info.PV), name: strconv.FormatUint(number(p), 10)}
+		row: func(p standing) texts {
+			return texts{"pvName", string(p.info.PV), name, strconv.FormatUint(number(p), 10)}
 		}}
 }
 
 func (s *Server) eventRates() report {
 	return report{channels: true, limit: -1,
 		rank: func(p standing) (float64, bool) { return p.channel.EventRate, true },
-		row: func(p standing) map[string]string {
-			return map[string]string{"pvName": string(p.info.PV), "eventRate": plain(p.channel.EventRate)}
+		row: func(p standing) texts {
+			return texts{"pvName", string(p.info.PV), "eventRate", plain(p.channel.EventRate)}
 		}}
 }
 
 func (s *Server) storageRates() report {
 	return report{channels: true, limit: -1,
 		rank: func(p standing) (float64, bool) { return p.channel.ByteRate, true },
-		row: func(p standing) map[string]string {
+		row: func(p standing) texts {
 			kib := p.channel.ByteRate / 1024
-			return map[string]string{"pvName": string(p.info.PV), "storageRate_KBperHour": plain(kib * 3600),
-				"storageRate_MBperDay": plain(kib * 86400 / 1024), "storageRate_GBperYear": plain(kib * 86400 * 365 / (1 << 20))}
+			return texts{"pvName", string(p.info.PV), "storageRate_KBperHour", plain(kib * 3600),
+				"storageRate_MBperDay", plain(kib * 86400 / 1024), "storageRate_GBperYear", plain(kib * 86400 * 365 / (1 << 20))}
 		}}
 }
 
 func (s *Server) recentlyAdded() report {
 	return report{limit: 100,
 		rank: func(p standing) (float64, bool) { return instant(p.info.Created), true },
-		row: func(p standing) map[string]string {
-			return map[string]string{"pvName": string(p.info.PV), "instance": s.options.Identity, "creationTime": reportTime(p.info.Created)}
+		row: func(p standing) texts {
+			return texts{"pvName", string(p.info.PV), "instance", s.options.Identity, "creationTime", reportTime(p.info.Created)}
 		}}
 }
 
@@ -82,28 +81,27 @@ func (s *Server) pausedPVs() report {
 		}, row: s.modified}
 }
 
-func (s *Server) modified(p standing) map[string]string {
-	return map[string]string{"pvName": string(p.info.PV), "instance": s.options.Identity, "modificationTime": reportTime(p.info.Modified)}
+func (s *Server) modified(p standing) texts {
+	return texts{"pvName", string(p.info.PV), "instance", s.options.Identity, "modificationTime", reportTime(p.info.Modified)}
 }
 
 func (s *Server) lostConnections() report {
 	return report{channels: true, limit: -1,
 		rank: func(p standing) (float64, bool) { return float64(p.channel.Losses), true },
-		row: func(p standing) map[string]string {
+		row: func(p standing) texts {
 			connected := "No"
 			if p.channel.Connected {
 				connected = "Yes"
 			}
-			return map[string]string{"pvName": string(p.info.PV), "instance": s.options.Identity,
-				"lostConnections": strconv.FormatInt(p.channel.Losses, 10), "currentlyConnected": connected}
+			return texts{"pvName", string(p.info.PV), "instance", s.options.Identity,
+				"lostConnections", strconv.FormatInt(p.channel.Losses, 10), "currentlyConnected", connected}
 		}}
 }
 
 func (s *Server) silentPVs() report {
-	return report{channels: true, limit: -1, ascending: true,
-		rank: func(p standing) (float64, bool) { return instant(s.lastEvent(p)), true },
-		row: func(p standing) map[string]string {
-			return map[string]string{"pvName": string(p.info.PV), "instance": s.options.Identity, "lastKnownEvent": reportTime(s.lastEvent(p))}
+	return report{channels: true, limit: -1, ascending: true, stamps: true,
+		row: func(p standing) texts {
+			return texts{"pvName", string(p.info.PV), "instance", s.options.Identity, "lastKnownEvent", reportTime(p.last)}
 		}}
 }
 
@@ -116,10 +114,8 @@ func (s *Server) slowWithDrops() report {
 		return dropped
 	})
 	row := rep.row
-	rep.row = func(p standing) map[string]string {
-		body := row(p)
-		body["totalEvents"] = strconv.FormatUint(p.channel.Received, 10)
-		return body
+	rep.row = func(p standing) texts {
+		return append(row(p), "totalEvents", strconv.FormatUint(p.channel.Received, 10))
 	}
 	return rep
 }
@@ -129,9 +125,9 @@ func (s *Server) waveforms() report {
 		rank: func(p standing) (float64, bool) {
 			return float64(p.info.ElementCount), p.info.DBRType.Waveform() && p.info.State == schema.Archiving
 		},
-		row: func(p standing) map[string]string {
-			return map[string]string{"pvName": string(p.info.PV), "samplingmethod": string(p.info.SamplingMethod), "dbrtype": p.info.DBRType.String(),
-				"samplingperiod": javaFloat(p.info.SamplingPeriod.Seconds()), "elementCount": strconv.Itoa(p.info.ElementCount)}
+		row: func(p standing) texts {
+			return texts{"pvName", string(p.info.PV), "samplingmethod", string(p.info.SamplingMethod), "dbrtype", p.info.DBRType.String(),
+				"samplingperiod", javaFloat(p.info.SamplingPeriod.Seconds()), "elementCount", strconv.Itoa(p.info.ElementCount)}
 		}}
 }
 

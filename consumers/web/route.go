@@ -18,31 +18,22 @@ type route struct {
 	method  string // the only one it takes (GET with HEAD); "": GET, and what post says
 	query   string // its parameters, for the index
 	summary string
-	post    bool // POST is allowed beside GET and HEAD
-	changes bool // passes the guard; no HEAD
+	post    bool  // POST is allowed beside GET and HEAD
+	changes bool  // passes the guard; no HEAD
+	body    int64 // bytes that a request's body may have; 0: Options.MaxBody
 	handle  func(w http.ResponseWriter, r *http.Request) error
 }
 
 func (s *Server) allRoutes() []*route {
-	return append(slices.Concat(s.mgmtRoutes(), s.readRoutes(), s.retrievalRoutes()),
+	routes := slices.Concat(s.changeRoutes(), s.readRoutes(), s.retrievalRoutes(), s.pvRoutes(), s.commandRoutes(), s.registryRoutes(), s.policyRoutes(), s.configurationRoutes())
+	return append(routes,
 		&route{path: "/api/v1/drops", method: http.MethodGet, query: "pv=GLOB&reason=WORD&limit=1000", summary: "samples that no partition could hold, with the reason", handle: s.getDrops},
 		&route{path: "/api/v1/pvs/{pv}/why", method: http.MethodGet, summary: "why samples of a PV reach their file, or at which link they do not", handle: s.getWhy},
+		&route{path: "/api/v1/openapi.json", method: http.MethodGet, summary: "the OpenAPI document of /api/v1", handle: s.openAPI},
 		&route{path: "/healthz", summary: "200 while all is well, 503 with what is not", handle: s.healthz},
 		&route{path: "/metrics", summary: "Prometheus metrics", handle: s.showMetrics},
 		&route{path: "/", summary: "this list", handle: s.index},
 	)
-}
-
-func (s *Server) mgmtRoutes() []*route {
-	const list = "pv=A,B or a glob"
-	return []*route{
-		{path: "/mgmt/bpl/archivePV", query: "pv=A,B&samplingmethod=MONITOR|SCAN&samplingperiod=1.0", post: true, changes: true, summary: "archive PVs; POST takes a JSON array of objects with these names", handle: s.archivePV},
-		{path: "/mgmt/bpl/pauseArchivingPV", query: list, post: true, changes: true, summary: "stop sampling until resumed", handle: s.pausePV},
-		{path: "/mgmt/bpl/resumeArchivingPV", query: list, post: true, changes: true, summary: "go on sampling", handle: s.resumePV},
-		{path: "/mgmt/bpl/stopArchivingPV", query: list, post: true, changes: true, summary: "end sampling, keep registration and data (pvlog only)", handle: s.stopPV},
-		{path: "/mgmt/bpl/deletePV", query: list + "&deleteData=true|false", post: true, changes: true, summary: "forget a paused PV, with its data if asked", handle: s.deletePV},
-		{path: "/mgmt/bpl/abortArchivingPV", query: "pv=A", post: true, changes: true, summary: "forget a PV that never connected", handle: s.abortPV},
-	}
 }
 
 func (s *Server) retrievalRoutes() []*route {
@@ -107,7 +98,7 @@ func (s *Server) handle(rt *route, w http.ResponseWriter, r *http.Request) error
 			return err
 		}
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, s.options.MaxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, or(rt.body, s.options.MaxBody))
 	return rt.handle(w, r)
 }
 

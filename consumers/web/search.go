@@ -73,10 +73,11 @@ func (s *Server) matchRegex(expr string, limit int) ([]schema.PVName, error) {
 
 // writeNames answers a JSON array, also for no names.
 func writeNames(w http.ResponseWriter, names []schema.PVName) {
-	if names == nil {
-		names = []schema.PVName{}
+	list := newArray(w)
+	for _, name := range names {
+		list.addText(string(name))
 	}
-	writeJSON(w, http.StatusOK, names)
+	list.end()
 }
 
 func (s *Server) getAllPVs(w http.ResponseWriter, r *http.Request) error {

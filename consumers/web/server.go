@@ -38,6 +38,7 @@ type Options struct {
 	// DeleteData moves a PV's files away after it was deleted from the
 	// registry; default: deletePV with deleteData=true is refused.
 	DeleteData func(ctx context.Context, pv schema.PVName) error
+	Writes                         // what changing requests need besides
 	Drops      Drops               // the drop log; default: empty
 	Health     func() Health       // default: healthy
 	Why        Why                 // walks a PV's way; default: refused
@@ -79,12 +80,13 @@ type Server struct {
 
 	visits  visits
 	process process
+	replays chan struct{} // holds one while a request replays the log
 }
 
 // New prepares a server; it does no I/O.
 func New(o Options) *Server {
 	o = withDefaults(o)
-	s := &Server{options: o, logger: o.Logger, metrics: newMetrics(o.Registerer), started: time.Now(),
+	s := &Server{options: o, logger: o.Logger, metrics: newMetrics(o.Registerer), started: time.Now(), replays: make(chan struct{}, 1),
 		guard: newGuard(o.Token, o.OpenWrites, o.Hosts), routes: make(map[string]*route)}
 	s.turns = newTurns(o.MaxRetrievals, o.MaxWaiting, o.MaxWait, s.metrics)
 	s.probe = promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{})
@@ -113,6 +115,7 @@ func withDefaults(o Options) Options {
 		o.Health = func() Health { return Health{} }
 	}
 	o.Parts = o.Parts.withDefaults()
+	o.Writes = o.Writes.withDefaults()
 	if o.Gatherer == nil {
 		o.Gatherer = prometheus.NewRegistry()
 	}
@@ -152,8 +155,9 @@ type loopbackKey struct{}
 // Serve answers requests that come over ln until ctx ends, lets running ones
 // finish for Options.Grace, cuts the rest and waits for them. It closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	base, stop := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), loopbackKey{}, isLoopback(ln.Addr())))
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	base := context.WithValue(context.WithValue(serving, servingKey{}, serving), loopbackKey{}, isLoopback(ln.Addr()))
 	var conns sync.WaitGroup
 	srv := &http.Server{
 		Handler:           s.Handler(),

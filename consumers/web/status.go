@@ -22,18 +22,18 @@ func (s *Server) getPVStatus(w http.ResponseWriter, r *http.Request) error {
 		}
 		l.entries = []entry{{PV: "*"}} // as in the Appliance, no pv means all
 	}
-	items := []map[string]any{}
 	targets, single := s.targets(l)
+	if single && targets[0].err != nil {
+		return targets[0].err
+	}
+	list := newArray(w)
 	for _, t := range targets {
-		if t.err != nil && single {
-			return t.err
-		}
 		if t.err != nil && len(l.entries) == 1 {
 			break // a glob that matches nothing
 		}
-		items = append(items, s.statusOf(t))
+		list.add(s.statusOf(t))
 	}
-	writeJSON(w, http.StatusOK, items)
+	list.end()
 	return nil
 }
 

@@ -18,18 +18,14 @@ import (
 func (s *Server) storesOf(w http.ResponseWriter, _ url.Values, n named) error {
 	stores := map[string]string{}
 	for i, store := range s.storeURLs(n.Info) {
-		stores[storeName(store, i)] = store
+		name, err := storeName(store)
+		if err != nil { // one that was registered long ago
+			name = "store" + strconv.Itoa(i+1)
+		}
+		stores[name] = store
 	}
 	writeJSON(w, http.StatusOK, stores)
 	return nil
-}
-
-// storeName is the name that a plugin URL states, or its place in the list.
-func storeName(plugin string, i int) string {
-	if u, err := url.Parse(plugin); err == nil && u.Query().Get("name") != "" {
-		return u.Query().Get("name")
-	}
-	return "store" + strconv.Itoa(i+1)
 }
 
 // spaces answers the room of each store. How long copies into it take is not
@@ -74,9 +70,9 @@ func (s *Server) storageConsumed(w http.ResponseWriter, r *http.Request) error {
 		return float64(n), ok
 	}}
 	list := newArray(w)
-	for _, place := range s.places(rep, limit) {
-		list.add(map[string]string{"pvName": string(place.info.PV), "instance": s.options.Identity,
-			"storageConsumed": strconv.FormatInt(int64(place.by), 10), "storageConsumedInMB": round(place.by / (1 << 20))})
+	for _, place := range ordered(s.places(rep), false, limit) {
+		list.addTexts(texts{"pvName", string(place.info.PV), "instance", s.options.Identity,
+			"storageConsumed", strconv.FormatInt(int64(place.by), 10), "storageConsumedInMB", round(place.by / (1 << 20))})
 	}
 	list.end()
 	return nil
@@ -115,54 +111,55 @@ func (s *Server) newest(info *schema.TypeInfo) (time.Time, error) {
 // memory: those of PVs that had no sample since the start.
 const readsMax = 2000
 
-// lastStamps gives the newest stamps of PVs in Unix seconds, 0 for none.
-func (s *Server) lastStamps(infos []*schema.TypeInfo) (func(info *schema.TypeInfo) int64, error) {
-	missing := slices.DeleteFunc(slices.Clone(infos), func(info *schema.TypeInfo) bool { return !s.lastEvent(s.standing(info)).IsZero() })
-	if len(missing) > readsMax {
-		missing = missing[:readsMax]
-	}
-	read := make(map[schema.PVName]time.Time, len(missing))
-	for _, info := range missing {
-		last, err := s.newest(info)
+// lastStamps gives the newest stamps of PVs, zero for none.
+func (s *Server) lastStamps(places []ranked) (func(info *schema.TypeInfo) time.Time, error) {
+	read := make(map[schema.PVName]time.Time)
+	for _, place := range places {
+		if len(read) == readsMax {
+			break
+		}
+		if !s.lastEvent(place.info.PV).IsZero() {
+			continue
+		}
+		last, err := s.newest(place.info)
 		if err != nil {
 			return nil, err
 		}
-		read[info.PV] = last
+		read[place.info.PV] = last
 	}
-	return func(info *schema.TypeInfo) int64 {
-		last := s.lastEvent(s.standing(info))
-		if last.IsZero() {
-			last = read[info.PV]
+	return func(info *schema.TypeInfo) time.Time {
+		if last := s.lastEvent(info.PV); !last.IsZero() {
+			return last
 		}
-		return max(0, last.Unix())
+		return read[info.PV]
 	}, nil
 }
 
-// timeSpan answers when each PV began and its newest sample, by name.
+// timeSpan answers when each PV began and its newest sample, as an object with
+// the PVs' names as keys.
 func (s *Server) timeSpan(w http.ResponseWriter, pvs []*schema.TypeInfo) error {
-	last, err := s.lastStamps(pvs)
+	last, err := s.lastStamps(unranked(pvs))
 	if err != nil {
 		return err
 	}
-	body := make(map[string]map[string]string, len(pvs))
+	list := newObject(w)
 	for _, info := range pvs {
-		body[string(info.PV)] = span(info)
-		body[string(info.PV)]["lastEvent"] = strconv.FormatInt(last(info), 10)
+		list.addNamed(string(info.PV), append(span(info), "lastEvent", unixSeconds(last(info))))
 	}
-	writeJSON(w, http.StatusOK, body)
+	list.end()
 	return nil
 }
 
-func span(info *schema.TypeInfo) map[string]string {
-	return map[string]string{"pvName": string(info.PV), "creationTS": strconv.FormatInt(info.Created.Unix(), 10),
-		"paused": strconv.FormatBool(info.State == schema.Paused)}
+func span(info *schema.TypeInfo) texts {
+	return texts{"pvName", string(info.PV), "creationTS", strconv.FormatInt(info.Created.Unix(), 10),
+		"paused", strconv.FormatBool(info.State == schema.Paused)}
 }
 
 // creations answers when each PV was asked for.
 func (s *Server) creations(w http.ResponseWriter, pvs []*schema.TypeInfo) error {
 	list := newArray(w)
 	for _, info := range pvs {
-		list.add(span(info))
+		list.addTexts(span(info))
 	}
 	list.end()
 	return nil
@@ -171,29 +168,26 @@ func (s *Server) creations(w http.ResponseWriter, pvs []*schema.TypeInfo) error 
 // lastStampReport answers the newest sample of each PV that has a channel.
 func (s *Server) lastStampReport(w http.ResponseWriter, pvs []*schema.TypeInfo) error {
 	running := slices.DeleteFunc(pvs, func(info *schema.TypeInfo) bool { return !s.standing(info).running })
-	last, err := s.lastStamps(running)
+	last, err := s.lastStamps(unranked(running))
 	if err != nil {
 		return err
 	}
 	list := newArray(w)
 	for _, info := range running {
-		list.add(map[string]string{"pvName": string(info.PV), "lastEvent": strconv.FormatInt(last(info), 10)})
+		list.addTexts(texts{"pvName", string(info.PV), "lastEvent", unixSeconds(last(info))})
 	}
 	list.end()
 	return nil
 }
 
-// exportConfig answers the PVTypeInfo of every PV that has connected.
-func (s *Server) exportConfig(w http.ResponseWriter, values url.Values) error {
-	if err := s.mine(values); err != nil {
-		return err
+// unixSeconds writes a time as reports for programs do; 0 is none.
+func unixSeconds(t time.Time) string { return strconv.FormatInt(max(0, t.Unix()), 10) }
+
+// unranked are the places of PVs in a report without an order of its own.
+func unranked(pvs []*schema.TypeInfo) []ranked {
+	places := make([]ranked, len(pvs))
+	for i, info := range pvs {
+		places[i].info = info
 	}
-	list := newArray(w)
-	for _, info := range s.options.Registry.All() {
-		if typed(info) == nil {
-			list.add(s.typeInfo(info))
-		}
-	}
-	list.end()
-	return nil
+	return places
 }

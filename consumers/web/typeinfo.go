@@ -85,6 +85,7 @@ func (s *Server) typeInfo(info *schema.TypeInfo) map[string]any {
 	for field, name := range limitNames {
 		body[name] = string(retrieval.AppendJavaFloat(nil, info.Limits[field], 64))
 	}
+	addOwn(body, info)
 	return body
 }
 

@@ -44,6 +44,7 @@ type Appliance struct {
 	archive   *archive.Archive
 	client    *caclient.Client
 	engine    *ingest.Engine
+	policies  *policies
 	retrieval *retrieval.Retrieval
 	web       *web.Server
 	listener  net.Listener
@@ -83,6 +84,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	stages := []stage{
 		{name: "web", run: func(ctx context.Context) error { return a.web.Serve(ctx, a.listener) }},
+		{name: "policies", run: a.policies.run},
 		{name: "engine", run: a.engine.Run},
 		{name: "channel access", run: a.client.Run},
 		{name: "sample log", run: a.streams.Run},
@@ -125,7 +127,8 @@ func (a *Appliance) open(ctx context.Context) error {
 	if err := os.Remove(a.addressFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove the last run's addresses: %w", err)
 	}
-	a.registry = registry.New(registry.Options{Dir: filepath.Join(c.Data, "registry"), Events: a.streams.Events(), Logger: a.log, Registerer: a.metrics})
+	a.registry = registry.New(registry.Options{Dir: filepath.Join(c.Data, "registry"), Events: a.streams.Events(),
+		Restore: a.restoreData, Logger: a.log, Registerer: a.metrics})
 	if err := a.registry.Open(ctx); err != nil {
 		return fmt.Errorf("open the registry: %w", err)
 	}
@@ -199,6 +202,10 @@ func (a *Appliance) openIngest() error {
 		CountersFile: filepath.Join(c.Data, "ingest-counters"),
 		Logger:       a.log, Registerer: a.metrics,
 	})
+	if err != nil {
+		return err
+	}
+	a.policies, err = newPolicies(c.Policies, a.registry, a.engine, a.log, a.metrics)
 	return err
 }
 

@@ -27,6 +27,7 @@ func (c *Config) Check() error {
 	errs = append(errs, c.Log.check(),
 		within("drops.keep", c.Drops.Keep, 0, ages), within("drops.max_bytes", c.Drops.MaxBytes, 0, bytesMax),
 		c.CA.check(), mask,
+		within("archive.time_limit", c.Archive.TimeLimit, 0, ages),
 		checkDrift("drift.past", c.Drift.Past), checkDrift("drift.future", c.Drift.Future),
 		c.checkStores())
 	return errors.Join(errs...)

@@ -21,10 +21,12 @@ type Config struct {
 	Identity   string        `yaml:"identity"`
 	Hosts      []string      `yaml:"hosts"`
 	OpenWrites bool          `yaml:"open_writes"`
+	Policies   string        `yaml:"policies"`
 	Log        LogConfig     `yaml:"log"`
 	Drops      DropsConfig   `yaml:"drops"`
 	CA         CAConfig      `yaml:"ca"`
 	Drift      DriftConfig   `yaml:"drift"`
+	Archive    ArchiveConfig `yaml:"archive"`
 	Stores     []StoreConfig `yaml:"stores"`
 }
 
@@ -132,6 +134,11 @@ type DriftConfig struct {
 	Future time.Duration `yaml:"future"`
 }
 
+// ArchiveConfig configures what requests to archive a PV do not say.
+type ArchiveConfig struct {
+	TimeLimit time.Duration `yaml:"time_limit"`
+}
+
 // StoreConfig is one tier of partitions.
 type StoreConfig struct {
 	Name        string `yaml:"name"`
@@ -210,6 +217,7 @@ var configComments = map[string]string{
 	"$.identity":             "Name of this appliance in answers.",
 	"$.hosts":                "Further names by which clients may call this host, without port; requests under unknown names change nothing.",
 	"$.open_writes":          "Allow changing requests on a public address without the token in DATA/token or PVLOG_TOKEN.",
+	"$.policies":             "File that says how PVs are archived: YAML rules (see pvlog policy print) or the Appliance's policies.py; changes are noticed. Empty: built-in rules.",
 	"$.log":                  "The sample log.",
 	"$.log.durability":       "flush: kill -9 loses nothing, a power cut at most sync_interval. async: a crash may lose the last milliseconds. always: fsync before each acknowledgement, about thirty times slower.",
 	"$.log.sync_interval":    "How often the log is fsynced.",
@@ -245,5 +253,7 @@ var configComments = map[string]string{
 	"$.drift":                "How far an IOC's time may be from the time pvlog received a sample.",
 	"$.drift.past":           "The first sample after a connection is exempt.",
 	"$.drift.future":         "Never exempt: one sample in the future would hold back all that follow.",
+	"$.archive":              "What requests to archive a PV do not say.",
+	"$.archive.time_limit":   "A requested PV that does not connect for so long is given up; 0: never (archivePV's timelimit, in seconds, for one request).",
 	"$.stores":               "Where PB files go. An empty root is DATA/stores/NAME. Granularities: PARTITION_5MIN, 15MIN, 30MIN, HOUR, DAY, MONTH, YEAR.",
 }

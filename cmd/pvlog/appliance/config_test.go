@@ -166,6 +166,7 @@ func TestWhatCannotRunIsRefusedByItsName(t *testing.T) {
 		"drift past":          {func(c *Config) { c.Drift.Past = 0 }, "drift.past"},
 		"drift future":        {func(c *Config) { c.Drift.Future = -time.Second }, "drift.future"},
 		"drift below 1 s":     {func(c *Config) { c.Drift.Future = 500 * time.Millisecond }, "drift.future"},
+		"negative time limit": {func(c *Config) { c.Archive.TimeLimit = -time.Second }, "archive.time_limit"},
 		"drift of an age":     {func(c *Config) { c.Drift.Past = 200 * 365 * 24 * time.Hour }, "drift.past"},
 		"no store":            {func(c *Config) { c.Stores = nil }, "stores"},
 		"two stores":          {func(c *Config) { c.Stores = append(c.Stores, c.Stores...) }, "stores"},

@@ -29,6 +29,8 @@ func (a *Appliance) started(ctx context.Context, found []ingest.Discovery) error
 	if len(discoveries) == 0 {
 		return nil
 	}
+	first := a.untyped(discoveries)
+	defer func() { a.policies.connected(ctx, first) }()
 	var errs []error
 	for _, r := range a.registry.Started(ctx, connected, discoveries...) {
 		if r.Err != nil && !errors.Is(r.Err, registry.ErrAlready) {
@@ -36,6 +38,17 @@ func (a *Appliance) started(ctx context.Context, found []ingest.Discovery) error
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// untyped are the discoveries of PVs that never connected before.
+func (a *Appliance) untyped(discoveries []registry.Discovery) []schema.PVName {
+	var first []schema.PVName
+	for _, d := range discoveries {
+		if info, ok := a.registry.Get(d.PV); ok && info.DBRType == schema.UnknownType {
+			first = append(first, d.PV)
+		}
+	}
+	return first
 }
 
 // joinAliases makes requested PVs aliases of the PVs that they are, and gives

@@ -11,7 +11,13 @@ import (
 
 // parts gives web what its reports show of the other parts.
 func (a *Appliance) parts() web.Parts {
-	return web.Parts{Archived: a.archived, Engine: a.engineWork, Spaces: a.spaces, Properties: a.config.properties()}
+	return web.Parts{
+		Archived: a.archived, Fields: a.engine.Fields, Engine: a.engineWork, Spaces: a.spaces, Properties: a.config.properties(),
+		Policies: web.Policies{
+			Request: a.policies.request, List: a.policies.list, File: a.policies.file,
+			Preview: a.policies.preview, Apply: a.policies.apply, Reload: a.policies.source.Reload,
+		},
+	}
 }
 
 // archived gives web what the archive has done for a PV.
@@ -20,7 +26,7 @@ func (a *Appliance) archived(pv schema.PVName) (web.Archived, bool) {
 	if !ok {
 		return web.Archived{}, false
 	}
-	out := web.Archived{Stored: status.Stored, Path: status.Path}
+	out := web.Archived{Stored: status.Stored, Drops: status.Drops, Path: status.Path}
 	if status.Last != (schema.Time{}) {
 		out.Last = time.Unix(status.Last.Sec, int64(status.Last.Nsec))
 	}

@@ -33,10 +33,11 @@ func (a *Appliance) tail(pv schema.PVName) (schema.DBRType, []retrieval.TailLine
 	return typ, lines
 }
 
-// channel gives web the state of a PV's channel.
+// channel gives web the state of a PV's channel. One that is held by its
+// controlling PV has none, and is no disconnected one.
 func (a *Appliance) channel(pv schema.PVName) (web.ChannelStatus, bool) {
 	s, ok := a.engine.State(pv)
-	if !ok {
+	if held := s.Gate.PV != "" && !s.Gate.Open; !ok || held {
 		return web.ChannelStatus{}, false
 	}
 	return web.ChannelStatus{
@@ -91,6 +92,9 @@ func (a *Appliance) health() web.Health {
 	if err := a.registry.Fault(); err != nil {
 		out.Faults = append(out.Faults, web.Fault{Part: "registry", Message: err.Error()})
 	}
+	if err := a.policies.source.Fault(); err != nil {
+		out.Faults = append(out.Faults, web.Fault{Part: "policies", Message: err.Error()})
+	}
 	if waiting.Oldest > a.config.Log.MaxWait {
 		out.Faults = append(out.Faults, web.Fault{Part: "log", Since: time.Now().Add(-waiting.Oldest),
 			Message: fmt.Sprintf("samples wait %v for the log, longer than log.max_wait %v", waiting.Oldest, a.config.Log.MaxWait)})
@@ -101,7 +105,7 @@ func (a *Appliance) health() web.Health {
 // openWeb binds the HTTP address.
 func (a *Appliance) openWeb(token string) error {
 	a.web = web.New(web.Options{
-		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: a.drops, Health: a.health, Why: a.why, Parts: a.parts(),
+		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: a.drops, Health: a.health, Why: a.why, Parts: a.parts(), Writes: a.writes(),
 		Gatherer: a.metrics, Token: token, OpenWrites: a.config.OpenWrites, Hosts: a.config.Hosts,
 		Version: Version(), Identity: a.config.Identity, Logger: a.log, Registerer: a.metrics,
 	})

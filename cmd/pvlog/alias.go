@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+)
+
+// aliasCmd is about names that stand for PVs.
+type aliasCmd struct {
+	List   aliasListCmd   `cmd:"" help:"List aliases."`
+	Add    aliasAddCmd    `cmd:"" help:"Let a name stand for a PV."`
+	Remove aliasRemoveCmd `cmd:"" help:"Let a name stand for nothing any more."`
+}
+
+type aliasListCmd struct {
+	client
+	Glob   string `arg:"" optional:"" default:"*" help:"Glob that the aliases match."`
+	PV     string `name:"pv" placeholder:"PV" help:"Only the aliases of this PV."`
+	Format string `default:"table" enum:"table,json" help:"table or json (an alias a line)."`
+}
+
+// alias is a name that stands for a PV.
+type alias struct {
+	Alias string `json:"alias"`
+	PV    string `json:"pv"`
+}
+
+// Run lists aliases in their order.
+func (c *aliasListCmd) Run(ctx context.Context) error {
+	query := url.Values{"glob": {c.Glob}, "limit": {"10000"}}
+	if c.PV != "" {
+		query.Set("pv", c.PV)
+	}
+	raw, err := c.pages(ctx, "/api/v1/aliases", query, "aliases")
+	if err != nil {
+		return err
+	}
+	if c.Format == "json" {
+		return printLines(os.Stdout, raw)
+	}
+	aliases, err := decodeAll[alias](raw)
+	if err != nil {
+		return err
+	}
+	return printAliases(os.Stdout, aliases)
+}
+
+func printAliases(w io.Writer, aliases []alias) error {
+	rows := make([][]string, len(aliases))
+	for i, a := range aliases {
+		rows[i] = []string{a.Alias, a.PV}
+	}
+	return printTable(w, "ALIAS\tPV", rows)
+}
+
+type aliasAddCmd struct {
+	client
+	Alias  string `arg:"" help:"The further name."`
+	PV     string `arg:"" name:"pv" help:"The PV that it stands for; it must be registered."`
+	Reason string `placeholder:"TEXT" help:"Why, for the history."`
+}
+
+// Run lets a name stand for a PV.
+func (c *aliasAddCmd) Run(ctx context.Context) error {
+	if _, err := c.post(ctx, "/api/v1/aliases", because(c.Reason), alias{c.Alias, c.PV}); err != nil {
+		return err
+	}
+	fmt.Printf("%s is an alias of %s\n", c.Alias, c.PV)
+	return nil
+}
+
+type aliasRemoveCmd struct {
+	client
+	Alias  string `arg:"" help:"The alias."`
+	Reason string `placeholder:"TEXT" help:"Why, for the history."`
+}
+
+// Run lets a name stand for nothing any more.
+func (c *aliasRemoveCmd) Run(ctx context.Context) error {
+	if _, err := c.all(ctx, http.MethodDelete, "/api/v1/aliases/"+url.PathEscape(c.Alias), because(c.Reason), nil); err != nil {
+		return err
+	}
+	fmt.Printf("%s is no alias any more\n", c.Alias)
+	return nil
+}
+
+// because is the query of a reason, if there is one.
+func because(reason string) url.Values {
+	if reason == "" {
+		return nil
+	}
+	return url.Values{"reason": {reason}}
+}
