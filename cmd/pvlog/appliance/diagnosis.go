@@ -322,8 +322,24 @@ func storeLink(e *evidence) web.Link {
 	if e.health.Fault != nil {
 		return since(broken("mend it; nothing is lost as long as the log has room, and the archive goes on by itself", "the archive cannot write: %v", e.health.Fault), e.health.Since)
 	}
-	if e.health.Round.IsZero() {
-		return holds("no sample of any PV was written in this run yet")
+	text := "no sample of any PV was written in this run yet"
+	if !e.health.Round.IsZero() {
+		text = "the archive writes; last round " + e.ago(e.health.Round)
 	}
-	return holds("the archive writes; last round %s", e.ago(e.health.Round))
+	for _, s := range e.spaces {
+		if s.Total <= 0 {
+			continue
+		}
+		text += fmt.Sprintf("; %s has %.1f of %.1f GiB free", s.Store, gib(s.Free), gib(s.Total))
+		if s.Free < s.Total/scarce {
+			return waits("make room before the store is full", "%s", text)
+		}
+	}
+	return holds("%s", text)
 }
+
+// scarce is the part of a file system below which its free space is worth a
+// warning: a hundredth.
+const scarce = 100
+
+func gib(bytes int64) float64 { return float64(bytes) / (1 << 30) }

@@ -66,6 +66,7 @@ func TestTheDiagnosisNamesTheLinkThatBreaks(t *testing.T) {
 		"once dropped": {func(e *evidence) { e.drops = []streams.StoredDrop{{Drop: drop(e, 49)}} }, "", "reach"},
 		"archive late": {func(e *evidence) { e.archived, e.health.Acked = false, 10 }, "buffer", "behind"},
 		"disk full":    {func(e *evidence) { e.health.Fault = errors.New("no space left") }, "store", "no space left"},
+		"little room":  {func(e *evidence) { e.spaces = []web.Space{{Store: "STS", Free: 1 << 30, Total: 200 << 30}} }, "store", "1.0 of 200.0 GiB"},
 		"gate closed": {func(e *evidence) {
 			e.found.Info.ControllingPV, e.traced = "G", false
 			e.state = ingest.ChannelState{PV: "L:1", Connection: ingest.Idle, Gate: ingest.Gate{PV: "G", Known: true, Value: "0"}}

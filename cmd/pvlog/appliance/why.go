@@ -39,6 +39,8 @@ type evidence struct {
 	waiting  int  // samples in the archive's buffer
 	health   archive.Health
 
+	spaces   []web.Space // of the stores
+
 	drops    []streams.StoredDrop // the newest, oldest first
 	dropsErr error
 }
@@ -49,7 +51,7 @@ const probeWait = 3 * time.Second
 
 // why gathers the evidence and walks the way of a PV's samples.
 func (a *Appliance) why(ctx context.Context, name string) (web.Diagnosis, error) {
-	e := evidence{now: time.Now(), asked: name, health: a.archive.Health()}
+	e := evidence{now: time.Now(), asked: name, health: a.archive.Health(), spaces: a.spaces()}
 	if e.pv, e.nameErr = schema.ParsePVName(name); e.nameErr == nil {
 		if e.found, e.known = a.registry.Resolve(e.pv); e.known {
 			e.pv = e.found.Info.PV
