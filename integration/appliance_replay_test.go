@@ -58,8 +58,8 @@ func applianceRecords() []simioc.Record {
 		{Name: "AO", Type: ca.DBRDouble, RTYP: "ao", Value: 1.0},
 		{Name: "BI", Type: ca.DBREnum, Labels: []string{"Off", "On"}, Rate: 10, Generate: func(n uint64, _ time.Time) any { return uint16(n % 2) }},
 		{Name: "CNT", Type: ca.DBRDouble, RTYP: "calc", Units: "mA", Precision: 3, Limits: alarms, Rate: 10, Generate: number},
-		{Name: "DIR", Type: ca.DBRDouble, RTYP: "ai", Rate: 10, Generate: number},
-		{Name: "EVT", Type: ca.DBRDouble, RTYP: "ai", Value: 1.0},
+		{Name: "DIR", Type: ca.DBRLong, RTYP: "mbbiDirect", Rate: 10, Generate: func(n uint64, _ time.Time) any { return int32(n % 256) }},
+		{Name: "EVT", Type: ca.DBRString, RTYP: "event", Value: "1"},
 		{Name: "I64", Type: ca.DBRDouble, RTYP: "int64in", Rate: 10, Generate: number},
 		{Name: "LI", Type: ca.DBRLong, RTYP: "longin", Rate: 10, Generate: func(n uint64, _ time.Time) any { return int32(n) }},
 		{Name: "LSI", Type: ca.DBRString, RTYP: "lsi", Rate: 10, Generate: texts},
@@ -173,23 +173,6 @@ func judged(t *testing.T, i int, r recorded, status int, media string, body []by
 	return j.complaints
 }
 
-// recordedFields are the fields that the recorded Appliance archived with
-// each PV, as its policy had chosen them.
-func recordedFields(t testing.TB) map[string][]string {
-	var names []string
-	if err := json.Unmarshal([]byte(recording(t)[4].Text), &names); err != nil {
-		t.Fatal(err)
-	}
-	fields := make(map[string][]string)
-	for _, name := range names {
-		pv, field, dotted := strings.Cut(name, ".")
-		if dotted && field != "VAL" && !slices.Contains(fields[pv], field) {
-			fields[pv] = append(fields[pv], field)
-		}
-	}
-	return fields
-}
-
 // prepareAppliance archives what the recorded Appliance archived, and asks for what it
 // had been asked for in vain.
 func prepareAppliance(s *server) {
@@ -203,14 +186,6 @@ func prepareAppliance(s *server) {
 	}
 	s.awaitConnected("R:AI")
 	s.archive(pvs...)
-	for pv, fields := range recordedFields(s.t) {
-		for _, path := range []string{"pauseArchivingPV?pv=" + pv, "modifyMetaFields?pv=" + pv + "&command=add," + strings.Join(fields, ","), "resumeArchivingPV?pv=" + pv} {
-			if status, _, body := s.send(recorded{Path: "mgmt/bpl/" + path}); status != http.StatusOK {
-				s.t.Fatalf("%s: %d %s", path, status, body)
-			}
-		}
-	}
-	s.awaitConnected(pvs...)
 	s.waitUntil(startTimeout, "a rate of R:CNT", func() error {
 		var rates []map[string]string
 		if err := s.getJSON("/mgmt/bpl/getEventRateReport", nil, &rates); err != nil {
