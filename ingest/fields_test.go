@@ -424,7 +424,7 @@ func countOf(values any) int {
 }
 
 // FuzzFieldText: whatever an IOC sends is text or an error (S54).
-func FuzzFieldText(f *testing.F) {
+func FuzzFieldText_S54(f *testing.F) {
 	f.Add(uint16(ca.DBRTimeDouble), uint32(1), []byte("0123456789abcdef01234567"), false)
 	f.Add(uint16(ca.DBRTimeChar), uint32(5), []byte("0123456789abcdef01234567"), true)
 	f.Add(uint16(ca.DBRTimeString), uint32(2), make([]byte, 100), true)

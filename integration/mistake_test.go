@@ -48,6 +48,13 @@ func TestAMistakenDeleteIsTakenBack(t *testing.T) {
 		t.Errorf("%d PVs came back, not as they were: %q", len(after), after[:min(len(after), 3)])
 	}
 	s.says("what its log gives", "registry", "verify")
+	export := filepath.Join(t.TempDir(), "pvs.json")
+	s.says("", "registry", "export", export, "OLD:001?")
+	s.says("10 of 10 PVs deleted", "delete", "OLD:001?")
+	s.says("10 PVs and 0 aliases imported", "registry", "import", export, "--reason", "from the export")
+	if after := s.registered("OLD:*"); !slices.Equal(after, before) {
+		t.Errorf("%d PVs after the import, not as they were", len(after))
+	}
 	s.says("clean-up", "history", "OLD:0007")
 	s.says("that was a mistake", "history", "OLD:0007")
 	s.stop()

@@ -20,7 +20,7 @@ type archiveCmd struct {
 	client
 	pvInput
 	settingsFlags
-	TimeLimit      time.Duration `name:"time-limit" placeholder:"SPAN" help:"Give up PVs that have not connected by then; default: never."`
+	TimeLimit      time.Duration `name:"time-limit" placeholder:"SPAN" help:"Give up PVs that have not connected by then; default: as the server is configured."`
 	SkipAliasCheck bool          `name:"skip-alias-check" help:"Archive under this name whatever the IOC calls the PV."`
 	changeFlags
 }

@@ -17,6 +17,8 @@ import (
 type registryCmd struct {
 	At      registryAtCmd      `cmd:"" help:"List the PVs as they were at a time."`
 	Undo    registryUndoCmd    `cmd:"" help:"Take back an event of a PV, or all that a command did."`
+	Export  registryExportCmd  `cmd:"" help:"Write the configuration of PVs as JSON that pvlog and the Appliance read."`
+	Import  registryImportCmd  `cmd:"" help:"Register the PVs of such a file."`
 	Changes registryChangesCmd `cmd:"" help:"List commands on more than 1000 PVs, newest first, or show one."`
 	Verify  registryVerifyCmd  `cmd:"" help:"Replay the log and compare it with the registry, byte for byte."`
 }

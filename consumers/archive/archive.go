@@ -15,6 +15,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -108,6 +109,7 @@ type Archive struct {
 	// owned by Run's goroutine
 	unclean   bool // the last run did not end by itself: files are checked forward
 	dirty     map[*pvFiles]struct{}
+	tallies   tallies
 	appender  *partition.Appender
 	buffered  int64  // bytes in all buffers
 	unacked   int    // messages taken since the last acknowledgement
@@ -141,9 +143,10 @@ func New(o Options) *Archive {
 		opt: o, log: o.Logger, metrics: newMetrics(o.Registerer),
 		syncer: partition.NewSyncer(o.FS, o.Store.Root, o.SyncPerFile),
 		asks:   make(chan ask), ended: make(chan struct{}), appender: partition.NewAppender(o.FS, 0),
-		dirty: map[*pvFiles]struct{}{},
-		pvs:   map[schema.PVName]*pvFiles{},
-		held:  map[schema.PVName]bool{},
+		dirty:   map[*pvFiles]struct{}{},
+		tallies: tallies{changed: map[*tally]struct{}{}, byPV: map[schema.PVName]*tally{}, path: filepath.Join(o.StateDir, tallyName)},
+		pvs:     map[schema.PVName]*pvFiles{},
+		held:    map[schema.PVName]bool{},
 	}
 }
 

@@ -145,8 +145,11 @@ func TestSamplesReachTheirPartitionsAndAreAcknowledged(t *testing.T) {
 	if len(files) != 2 || filepath.Base(files[0].Path) != "B:2025_11_23_10.pb" {
 		t.Errorf("partitions %+v, want those of 10 and 11 o'clock", files)
 	}
-	if s, ok := open(t, dir, log).Status("A:B"); ok {
+	if s, ok := open(t, dir, log).Status("A:B"); !ok || s.Stored != 100 || !s.Last.IsZero() || s.Path != "" {
 		t.Errorf("a new archive knows %+v before any sample", s)
+	}
+	if s, ok := open(t, t.TempDir(), log).Status("A:B"); ok {
+		t.Errorf("an archive that begins knows %+v", s)
 	}
 }
 
@@ -318,8 +321,10 @@ func TestCrashesAtAnyStepChangeNothing(t *testing.T) {
 				}
 				crash(t, a)
 			}
-			run(t, open(t, dir, log))
+			a := open(t, dir, log)
+			run(t, a)
 			checkAgainstOracle(t, dir, log)
+			checkTallies(t, a, log)
 		})
 	}
 }

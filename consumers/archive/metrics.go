@@ -9,6 +9,7 @@ type metrics struct {
 	faulty, buffered, lowWater   prometheus.Gauge
 	dirty, unacked, dropsWaiting prometheus.Gauge
 	fieldsLost                   prometheus.Counter
+	events                       prometheus.Counter // stored, by the name that S9 gives it
 	rounds                       prometheus.Histogram
 	files                        prometheus.Counter
 }
@@ -21,8 +22,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "pvlog", Subsystem: "archive", Name: name, Help: help})
 	}
 	m := &metrics{
-		received:   counter("samples_received_total", "Samples taken from the log, replays included."),
-		stored:     counter("samples_stored_total", "Samples made durable in partitions."),
+		received: counter("samples_received_total", "Samples taken from the log, replays included."),
+		stored:   counter("samples_stored_total", "Samples made durable in partitions."),
+		events: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "pvlog", Name: "events_stored_total",
+			Help: "Events of PVs made durable in partitions."}),
 		duplicates: counter("samples_duplicate_total", "Samples that were on disk already with the same content."),
 		drops: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "pvlog", Subsystem: "archive", Name: "samples_dropped_total",
 			Help: "Samples that went to the drop log, by reason."}, []string{"reason"}),
@@ -40,7 +43,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		files: counter("file_appends_total", "Appends to partition files."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.received, m.stored, m.duplicates, m.drops, m.faults, m.futureFiles, m.faulty, m.buffered, m.dirty, m.unacked, m.dropsWaiting, m.fieldsLost, m.lowWater, m.rounds, m.files)
+		reg.MustRegister(m.received, m.stored, m.events, m.duplicates, m.drops, m.faults, m.futureFiles, m.faulty, m.buffered, m.dirty, m.unacked, m.dropsWaiting, m.fieldsLost, m.lowWater, m.rounds, m.files)
 	}
 	return m
 }

@@ -18,7 +18,7 @@ func value(t *testing.T, reg *prometheus.Registry, name string) float64 {
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "pvlog_archive_"+name {
+		if f.GetName() == "pvlog_archive_"+name || f.GetName() == "pvlog_"+name {
 			m := f.GetMetric()[0]
 			return m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
@@ -49,6 +49,9 @@ func TestEveryQueueHasAMetric(t *testing.T) {
 		if got := value(t, reg, name); got != 0 {
 			t.Errorf("after the flush %s is %v", name, got)
 		}
+	}
+	if got := value(t, reg, "events_stored_total"); got != 3 || got != value(t, reg, "samples_stored_total") { // S9
+		t.Errorf("events_stored_total is %v, want 3", got)
 	}
 	if got := value(t, reg, "acknowledged_sequence"); got != 3 {
 		t.Errorf("acknowledged_sequence is %v, want 3", got)

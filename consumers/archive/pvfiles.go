@@ -20,15 +20,16 @@ type pvFiles struct {
 	pv  schema.PVName
 	key string // path below the store's root
 
-	mu      sync.Mutex
-	loaded  bool
-	last    schema.Time // of the newest sample, in a buffer or on disk
-	hasLast bool
-	pending []byte       // field records of discarded duplicates, for the next kept sample (D12)
-	parts   []*unwritten // oldest partition first
-	status  Status       // its counters
-	spare   *unwritten   // written, for reuse
-	file    openFile     // the partition that was written last
+	mu        sync.Mutex
+	loaded    bool
+	last      schema.Time // of the newest sample, in a buffer or on disk
+	hasLast   bool
+	inherited schema.Time  // newest on disk when that was read
+	pending   []byte       // field records of discarded duplicates, for the next kept sample (D12)
+	parts     []*unwritten // oldest partition first
+	tally     *tally       // of its registration; nil before the first message
+	spare     *unwritten   // written, for reuse
+	file      openFile     // the partition that was written last
 }
 
 // openFile is a partition file as far as the archive answers for it.
@@ -136,7 +137,7 @@ func (a *Archive) loadFile(f *pvFiles, file partition.File, limit, from schema.T
 			"pv", string(f.pv), "partition", file.Path, "last", tail.Last.String())
 		return false, nil
 	}
-	f.last, f.hasLast = tail.Last, true
+	f.last, f.hasLast, f.inherited = tail.Last, true, tail.Last
 	f.file = fileOf(file.Path, file.Start, tail)
 	return true, nil
 }

@@ -157,7 +157,9 @@ func (a *Archive) rejectPart(f *pvFiles, p *unwritten, cause error) {
 		a.drops = append(a.drops, p.drop(f.pv, i, filter.File, cause))
 		a.metrics.drops.WithLabelValues(string(filter.File)).Inc()
 	}
-	f.status.Dropped += uint64(len(p.refs))
+	if f.tally != nil {
+		a.addDrops(f.tally, filter.File, len(p.refs))
+	}
 	a.forget(f, p)
 	a.appender.Release(f.file.path)
 	f.file = openFile{}
@@ -197,7 +199,8 @@ func (a *Archive) commit(appends []written) {
 		w.f.file.length, w.f.file.tried = w.length, false
 		w.f.file.last = w.part.last
 		a.metrics.stored.Add(float64(len(w.part.refs)))
-		w.f.status.Stored += uint64(len(w.part.refs))
+		a.metrics.events.Add(float64(len(w.part.refs)))
+		a.tallyStored(w.f.tally, len(w.part.refs), w.part.last)
 		a.forget(w.f, w.part)
 		w.f.mu.Unlock()
 	}
@@ -230,6 +233,7 @@ func (a *Archive) acknowledge(ctx context.Context) error {
 	if mark <= a.acked {
 		return nil
 	}
+	a.keepTallies(mark)
 	if err := a.opt.Source.Ack(ctx, mark); err != nil {
 		a.lose(ctx, "acknowledge", err)
 		return ctx.Err()

@@ -144,6 +144,7 @@ func (a *Archive) begin(ctx context.Context) error {
 		a.unclean = err != nil
 		return syncDir(a.opt.StateDir)
 	})
+	a.loadTallies()
 	a.retry(ctx, "reset the consumer", a.reset)
 	return ctx.Err()
 }

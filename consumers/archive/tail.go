@@ -32,26 +32,3 @@ func (a *Archive) Tail(pv schema.PVName) []Unwritten {
 	}
 	return tail
 }
-
-// Status is what the archive has done for a PV since it was started.
-type Status struct {
-	Stored    uint64 // samples made durable
-	Duplicate uint64 // samples that were there already
-	Dropped   uint64 // samples in the drop log
-	Last      schema.Time
-	Path      string // of the newest partition, "" before the first flush
-	Bytes     int64  // its durable length
-}
-
-// Status tells how a PV fares; false if no sample of it was seen yet.
-func (a *Archive) Status(pv schema.PVName) (Status, bool) {
-	f := a.known(pv)
-	if f == nil {
-		return Status{}, false
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := f.status
-	s.Last, s.Path, s.Bytes = f.last, f.file.path, f.file.length
-	return s, true
-}

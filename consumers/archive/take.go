@@ -40,7 +40,7 @@ func (a *Archive) observe() {
 func (a *Archive) take(ctx context.Context, m *streams.Message) bool {
 	if m.Err != nil {
 		a.reject(m, 0, nil, filter.Damaged, m.Err.Error())
-		a.taken = m.Seq
+		a.took(m.Seq)
 		return true
 	}
 	a.metrics.received.Add(float64(len(m.Samples)))
@@ -55,8 +55,12 @@ func (a *Archive) take(ctx context.Context, m *streams.Message) bool {
 			return false
 		}
 	}
-	a.taken = m.Seq
+	a.took(m.Seq)
 	return true
+}
+
+func (a *Archive) took(seq uint64) {
+	a.taken, a.tallies.upTo = seq, max(a.tallies.upTo, seq)
 }
 
 // takeFrom files the samples of a message from the i-th on, all under one look
@@ -68,6 +72,7 @@ func (a *Archive) takeFrom(m *streams.Message, i int) (int, error) {
 		f = a.files(info.PV, info.ChunkKey)
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		a.tallyOf(f, info)
 	}
 	for ; i < len(m.Samples); i++ {
 		if err := a.takeSample(f, info, m, i); err != nil {
@@ -88,6 +93,7 @@ func (a *Archive) takeSample(f *pvFiles, info *schema.TypeInfo, m *streams.Messa
 		err = fmt.Errorf("%d seconds are more than the year %d has", event.SecondsIntoYear, s.Year)
 	}
 	if err != nil {
+		a.tallyDrop(f, m, filter.Damaged)
 		a.reject(m, i, s, filter.Damaged, err.Error())
 		return nil
 	}
@@ -95,7 +101,7 @@ func (a *Archive) takeSample(f *pvFiles, info *schema.TypeInfo, m *streams.Messa
 		return a.takeForeign(f, m, i, event, info)
 	}
 	if err := a.load(f, *s, at, m.Redelivered); err != nil {
-		return a.faultOrDrop(m, i, err)
+		return a.faultOrDrop(f, m, i, err)
 	}
 	verdict := filter.Judge(*s, at, f.last, f.hasLast)
 	switch verdict.Reason {
@@ -104,7 +110,7 @@ func (a *Archive) takeSample(f *pvFiles, info *schema.TypeInfo, m *streams.Messa
 	case filter.Order:
 		return a.takeLate(f, m, i, event, verdict)
 	default:
-		f.status.Dropped++
+		a.tallyDrop(f, m, verdict.Reason)
 		a.reject(m, i, s, verdict.Reason, verdict.Detail)
 	}
 	return nil
@@ -112,10 +118,11 @@ func (a *Archive) takeSample(f *pvFiles, info *schema.TypeInfo, m *streams.Messa
 
 // faultOrDrop gives back a fault of the store and makes a drop of a fault that
 // is this PV's alone (D5).
-func (a *Archive) faultOrDrop(m *streams.Message, i int, err error) error {
+func (a *Archive) faultOrDrop(f *pvFiles, m *streams.Message, i int, err error) error {
 	if a.storeFault(err) {
 		return err
 	}
+	a.tallyDrop(f, m, filter.File)
 	a.reject(m, i, &m.Samples[i], filter.File, err.Error())
 	return nil
 }
@@ -137,13 +144,13 @@ func (a *Archive) takeLate(f *pvFiles, m *streams.Message, i int, event schema.E
 	found, ok, err := a.lookup(f, event.Time(s.Year))
 	switch {
 	case err != nil:
-		return a.faultOrDrop(m, i, err)
+		return a.faultOrDrop(f, m, i, err)
 	case ok && found.Same(event):
 		a.metrics.duplicates.Inc()
-		f.status.Duplicate++
+		a.tallySame(f, m, event.Time(s.Year))
 		a.metrics.fieldsLost.Add(float64(f.carry(event.Fields, found.Fields)))
 	default:
-		f.status.Dropped++
+		a.tallyDrop(f, m, filter.Order)
 		a.reject(m, i, s, filter.Order, v.Detail)
 	}
 	return nil
@@ -188,13 +195,14 @@ func (a *Archive) takeForeign(f *pvFiles, m *streams.Message, i int, event schem
 	if f != nil && m.Redelivered {
 		found, ok, err := a.lookup(f, event.Time(s.Year))
 		if err != nil {
-			return a.faultOrDrop(m, i, err)
+			return a.faultOrDrop(f, m, i, err)
 		}
 		if ok && found.Same(event) {
 			a.metrics.duplicates.Inc()
 			return nil
 		}
 	}
+	a.tallyDrop(f, m, filter.Unregistered)
 	a.reject(m, i, s, filter.Unregistered, detail)
 	return nil
 }

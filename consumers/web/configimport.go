@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,23 +67,28 @@ func (s *Server) importAll(r *http.Request, own bool) (map[string]any, error) {
 	if err := m.read(r.Body); err != nil {
 		return nil, err
 	}
-	actor := actorOf(r, listing{values: values})
-	imported, aliased := 0, 0
-	for _, result := range s.options.Registry.Define(r.Context(), actor, m.definitions...) {
-		imported += m.outcome(r, result)
-	}
-	for _, result := range s.options.Registry.AddAlias(r.Context(), actor, m.aliases...) {
-		if errors.Is(result.Err, registry.ErrAlready) {
-			continue
-		}
-		aliased += m.outcome(r, result)
-	}
+	imported, aliased := m.register(r.Context(), actorOf(r, listing{values: values}), r)
 	errorPVs := make([]string, len(m.failed))
 	for i, f := range m.failed {
 		errorPVs[i] = f["pvName"]
 	}
 	return map[string]any{"appliance": s.options.Identity, "errorPVs": errorPVs, "imported": imported, "aliases": aliased,
 		"errors": append([]map[string]string{}, m.failed...), "notes": m.told()}, nil
+}
+
+// register makes what was read known to the registry; it gives how many PVs and
+// aliases are new.
+func (m *importing) register(ctx context.Context, actor registry.Actor, r *http.Request) (imported, aliased int) {
+	for _, result := range m.server.options.Registry.Define(ctx, actor, m.definitions...) {
+		imported += m.outcome(r, result)
+	}
+	for _, result := range m.server.options.Registry.AddAlias(ctx, actor, m.aliases...) {
+		if errors.Is(result.Err, registry.ErrAlready) {
+			continue
+		}
+		aliased += m.outcome(r, result)
+	}
+	return imported, aliased
 }
 
 // outcome notes what became of a PV and gives 1 if it was registered.

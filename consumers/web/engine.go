@@ -35,7 +35,7 @@ type ChannelStatus struct {
 	Errors         uint64         // updates without a value, failed gets
 }
 
-// Archived is what the archive has done for a PV since pvlog was started.
+// Archived is what the archive has done for a PV since it was registered.
 type Archived struct {
 	Stored uint64            // samples made durable in files
 	Drops  map[string]uint64 // samples in the drop log by reason

@@ -90,9 +90,9 @@ func (s *Server) eventDetails(p standing) []detail {
 	d.add("Estimated storage rate (MB/day)", round(kib*86400/1024))
 	d.add("Estimated storage rate (GB/year)", round(kib*86400*365/(1<<20)))
 	d.addInt("Samples that the log took", c.Appended)
-	d.addInt("Samples stored since the start", archived.Stored)
+	d.addInt("Samples stored", archived.Stored)
 	for _, reason := range sortedKeys(archived.Drops) {
-		d.addInt("Samples dropped since the start: "+reason, archived.Drops[reason])
+		d.addInt("Samples dropped: "+reason, archived.Drops[reason])
 	}
 	d.add("Newest partition", archived.Path)
 	d.add("Channels for the extra fields", strconv.Itoa(len(p.info.ArchiveFields)))

@@ -22,8 +22,10 @@ func siteRules() Policies {
 			q.Policy, q.SamplingMethod = "slow", schema.Scan
 			return nil
 		},
-		List:    func() []Policy { return []Policy{{Name: "slow", Description: "once a second"}} },
-		File:    func() (string, []byte, error) { return "site.yaml", []byte("- name: slow\n"), errors.New("site.yaml:4:1: what is this") },
+		List: func() []Policy { return []Policy{{Name: "slow", Description: "once a second"}} },
+		File: func() (string, []byte, error) {
+			return "site.yaml", []byte("- name: slow\n"), errors.New("site.yaml:4:1: what is this")
+		},
 		Preview: func(context.Context, string) ([]PolicyChange, error) { return change, nil },
 		Apply:   func(context.Context, registry.Actor, string) ([]PolicyChange, error) { return change, nil },
 		Reload:  func() error { return nil },

@@ -27,9 +27,9 @@ type bulkBody struct {
 type bulkEntry struct {
 	PV string `json:"pv"`
 	settingsEdit
-	Alias          string         `json:"alias"`      // of archive: a name that stands for the PV
-	TimeLimit      float64        `json:"time_limit"` // of archive: seconds; given up if it has not connected by then
-	SkipAliasCheck optional[bool] `json:"skip_alias_check"`
+	Alias          string            `json:"alias"`      // of archive: a name that stands for the PV
+	TimeLimit      optional[float64] `json:"time_limit"` // of archive: seconds; given up if it has not connected by then, 0: never
+	SkipAliasCheck optional[bool]    `json:"skip_alias_check"`
 }
 
 // bulkKind is what a command takes.
@@ -105,7 +105,7 @@ func (b *bulk) readParameters(r *http.Request) error {
 // or fills what an entry does not state from what is said for all.
 func (e bulkEntry) or(all bulkEntry) bulkEntry {
 	e.settingsEdit = e.settingsEdit.or(all.settingsEdit)
-	e.TimeLimit = or(e.TimeLimit, all.TimeLimit)
+	fill(&e.TimeLimit, all.TimeLimit)
 	fill(&e.SkipAliasCheck, all.SkipAliasCheck)
 	return e
 }

@@ -126,9 +126,7 @@ func (e *bulkEntry) column(name, text string) error {
 	case "alias":
 		e.Alias = text
 	case "time_limit":
-		var n optional[float64]
-		n, err = number(name, text)
-		e.TimeLimit = n.value
+		e.TimeLimit, err = number(name, text)
 	case "skip_alias_check":
 		e.SkipAliasCheck.given = true
 		err = flag(name, text, &e.SkipAliasCheck.value)

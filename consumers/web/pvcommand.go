@@ -72,7 +72,7 @@ func (run *bulkRun) refuse(item *bulkItem, err error) {
 func (run *bulkRun) archive() {
 	var requests []registry.Request
 	for _, item := range run.waiting() {
-		request, err := item.request(time.Now())
+		request, err := item.request(time.Now(), run.server.options.TimeLimit)
 		if err != nil {
 			run.refuse(item, err)
 			continue
@@ -83,14 +83,16 @@ func (run *bulkRun) archive() {
 	run.nameAliases()
 }
 
-// request is what an entry asks the registry for.
-func (item *bulkItem) request(now time.Time) (registry.Request, error) {
+// request is what an entry asks the registry for; limit is the time limit of
+// one that states none.
+func (item *bulkItem) request(now time.Time, limit time.Duration) (request registry.Request, err error) {
 	e := item.entry
-	request := registry.Request{PV: item.pv, SkipAliasCheck: e.SkipAliasCheck.value,
+	request = registry.Request{PV: item.pv, SkipAliasCheck: e.SkipAliasCheck.value,
 		AskedSampling: e.Method.given || e.Period.given, AskedPolicy: e.Policy.value}
-	limit, err := seconds("time_limit", e.TimeLimit)
-	if err != nil {
-		return request, err
+	if e.TimeLimit.given {
+		if limit, err = seconds("time_limit", e.TimeLimit.value); err != nil {
+			return request, err
+		}
 	}
 	if limit > 0 {
 		request.Expires = now.Add(limit)

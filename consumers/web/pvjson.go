@@ -65,6 +65,7 @@ type pvJSON struct {
 	Generation     uint64                `json:"generation,omitempty"`
 	Seq            uint64                `json:"seq,omitempty"` // registry sequence: the ETag
 	Channel        *channelJSON          `json:"channel,omitempty"`
+	Storage        *storageJSON          `json:"storage,omitempty"`
 }
 
 // jsonNumber is a float that is null in JSON when it is none.
@@ -80,15 +81,36 @@ func (n jsonNumber) MarshalJSON() ([]byte, error) {
 
 // channelJSON is what the engine knows of a PV's channel.
 type channelJSON struct {
-	State          string     `json:"state,omitempty"`
-	Connected      bool       `json:"connected"`
-	Host           string     `json:"host,omitempty"`
-	LastEvent      *time.Time `json:"last_event"` // null: never
-	FirstConnected *time.Time `json:"first_connected"`
-	LastConnected  *time.Time `json:"last_connected"`
-	Losses         int64      `json:"losses"`
-	EventRate      float64    `json:"event_rate"` // per second
-	ByteRate       float64    `json:"byte_rate"`
+	State          string       `json:"state,omitempty"`
+	Connected      bool         `json:"connected"`
+	Host           string       `json:"host,omitempty"`
+	LastEvent      *time.Time   `json:"last_event"` // null: never
+	FirstConnected *time.Time   `json:"first_connected"`
+	LastConnected  *time.Time   `json:"last_connected"`
+	LastLost       *time.Time   `json:"last_lost"`
+	FirstEvent     *time.Time   `json:"first_event"`
+	EventRate      float64      `json:"event_rate"` // per second
+	ByteRate       float64      `json:"byte_rate"`
+	Observed       string       `json:"observed_type,omitempty"` // newest type that was not the registered one
+	Counters       countersJSON `json:"counters"`
+}
+
+// countersJSON is what a channel has counted since pvlog was started.
+type countersJSON struct {
+	Received      uint64 `json:"received"`       // updates that held a value
+	Logged        uint64 `json:"logged"`         // samples that the log took
+	OverflowDrops uint64 `json:"overflow_drops"` // samples that the log had no room for
+	Errors        uint64 `json:"errors"`         // updates without a value, failed gets
+	Losses        int64  `json:"losses"`         // of the connection
+}
+
+// storageJSON is what the archive has done for a PV since pvlog was started.
+type storageJSON struct {
+	Stored   uint64            `json:"stored"`    // samples made durable in files
+	Last     *time.Time        `json:"last"`      // stamp of the newest sample; null: not known
+	Path     string            `json:"path"`      // of the newest partition, "": nothing was written yet
+	Drops    map[string]uint64 `json:"drops"`     // samples in the drop log by reason
+	ChunkKey string            `json:"chunk_key"` // the PV's path below the root of each store
 }
 
 func (s *Server) pvJSON(info *schema.TypeInfo) pvJSON {
@@ -98,11 +120,26 @@ func (s *Server) pvJSON(info *schema.TypeInfo) pvJSON {
 	}
 	p.Aliases = s.options.Registry.AliasesOf(info.PV)
 	if c, ok := s.options.Channels(info.PV); ok {
-		p.Channel = &channelJSON{State: c.State, Connected: c.Connected, Host: c.Host, LastEvent: timeJSON(c.LastEvent),
-			FirstConnected: timeJSON(c.FirstConnected), LastConnected: timeJSON(c.LastConnected), Losses: c.Losses,
-			EventRate: c.EventRate, ByteRate: c.ByteRate}
+		p.Channel = channelOf(c)
+	}
+	if a, ok := s.options.Archived(info.PV); ok {
+		p.Storage = &storageJSON{Stored: a.Stored, Last: timeJSON(a.Last), Path: a.Path, Drops: a.Drops, ChunkKey: info.ChunkKey}
+		if a.Drops == nil {
+			p.Storage.Drops = map[string]uint64{}
+		}
 	}
 	return p
+}
+
+func channelOf(c ChannelStatus) *channelJSON {
+	out := &channelJSON{State: c.State, Connected: c.Connected, Host: c.Host, LastEvent: timeJSON(c.LastEvent), FirstEvent: timeJSON(c.First),
+		FirstConnected: timeJSON(c.FirstConnected), LastConnected: timeJSON(c.LastConnected), LastLost: timeJSON(c.LostAt),
+		EventRate: c.EventRate, ByteRate: c.ByteRate,
+		Counters: countersJSON{Received: c.Received, Logged: c.Appended, OverflowDrops: c.OverflowDrops, Errors: c.Errors, Losses: c.Losses}}
+	if c.Observed.Valid() && c.Observed != c.Type {
+		out.Observed = c.Observed.String()
+	}
+	return out
 }
 
 // registeredJSON is what the registry alone knows, now or at a time past.

@@ -25,7 +25,7 @@ type route struct {
 }
 
 func (s *Server) allRoutes() []*route {
-	routes := slices.Concat(s.changeRoutes(), s.readRoutes(), s.retrievalRoutes(), s.pvRoutes(), s.commandRoutes(), s.registryRoutes(), s.policyRoutes())
+	routes := slices.Concat(s.changeRoutes(), s.readRoutes(), s.retrievalRoutes(), s.pvRoutes(), s.commandRoutes(), s.registryRoutes(), s.policyRoutes(), s.configurationRoutes())
 	return append(routes,
 		&route{path: "/api/v1/drops", method: http.MethodGet, query: "pv=GLOB&reason=WORD&limit=1000", summary: "samples that no partition could hold, with the reason", handle: s.getDrops},
 		&route{path: "/api/v1/pvs/{pv}/why", method: http.MethodGet, summary: "why samples of a PV reach their file, or at which link they do not", handle: s.getWhy},

@@ -139,6 +139,9 @@ func TestARequestedAliasBecomesOneOfThePVBehindIt(t *testing.T) {
 		}
 		return nil
 	})
+	if got := s.registry.Unjoined(); len(got) != 0 {
+		t.Errorf("unjoined %v", got)
+	}
 	for _, pv := range []schema.PVName{"L:ALIAS", "L:ALIAS.HIHI", "L:OTHER"} {
 		if st, ok := s.archive.Status(pv); ok {
 			t.Errorf("%s has samples of its own: %+v", pv, st)
@@ -162,6 +165,9 @@ func TestAnAliasThatCannotBeJoinedIsArchivedAsItWasAskedFor(t *testing.T) {
 	})
 	if got := s.registry.Aliases(); len(got) != 0 {
 		t.Errorf("aliases %v", got)
+	}
+	if got := s.registry.Unjoined(); !slices.Equal(got, []registry.Alias{{Alias: "L-REAL", PV: "L:REAL"}}) {
+		t.Errorf("unjoined %v", got)
 	}
 }
 

@@ -18,8 +18,8 @@ type PV struct {
 	Connected bool
 	Value     string // newest, shortened
 	Alarm     string // severity, "" for none
-	Stored    uint64 // samples made durable since the start
-	Dropped   uint64 // samples in the drop log since the start
+	Stored    uint64 // samples made durable since it was registered
+	Dropped   uint64 // samples in the drop log since it was registered
 	Path      string // newest partition
 	Bytes     int64  // of it
 }

@@ -71,7 +71,8 @@ func (a *Appliance) look(ctx context.Context, e *evidence) {
 		cancel()
 	}
 	e.newest, e.newestAt, e.logged, e.logErr = a.streams.Samples().Newest(ctx, e.pv)
-	if e.status, e.archived = a.archive.Status(e.pv); e.archived {
+	if e.status, _ = a.archive.Status(e.pv); !e.status.Last.IsZero() {
+		e.archived = true
 		e.waiting = len(a.archive.Tail(e.pv))
 	}
 	e.drops, e.dropsErr = a.streams.Drops().List(ctx, streams.DropFilter{PV: string(e.pv), Limit: 1})
