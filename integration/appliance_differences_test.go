@@ -121,17 +121,6 @@ func untilLastLine(text string) string {
 	return text[:strings.LastIndex(text, ",\n")] + "]"
 }
 
-// Parts that requests wait for.
-const (
-	noReasons = "drops of a PV are not counted by reason yet"
-)
-
-// pendingAnswers are requests that pvlog does not answer yet: it shrinks.
-var pendingAnswers = map[int]string{
-	42: noReasons,
-	45: noReasons,
-}
-
 // moreKeys are keys that the Appliance's answers do not have.
 var moreKeys = map[string]string{
 	"channelState": "the engine's own word for the connection, which tells more than connectionState",
