@@ -23,6 +23,7 @@ type totals struct {
 
 func (s *Server) totals() totals {
 	t := totals{Engine: s.options.Engine(), paused: s.options.Registry.Counts()[schema.Paused]}
+	t.paused += t.Gated // as in the Appliance
 	for _, info := range s.options.Registry.All() {
 		if info.State == schema.Archiving && info.DBRType == schema.UnknownType {
 			t.pending++
