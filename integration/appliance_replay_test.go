@@ -198,6 +198,23 @@ func prepareAppliance(s *server) {
 		}
 		return errors.New("it is 0")
 	})
+	s.waitUntil(startTimeout, "numbers of all parts", func() error { // each comes out of another part
+		var lines []map[string]string
+		if err := s.getJSON("/mgmt/bpl/getInstanceMetricsForAppliance", nil, &lines); err != nil {
+			return err
+		}
+		missing := map[string]bool{"Total number of CAJ channels": true, "Connected PV count": true, "Event Rate (in events/sec)": true,
+			"Data Rate (in bytes/sec)": true, "Avg channels written per cycle": true, "Benchmark - writing at (events/sec)": true}
+		for _, line := range lines {
+			if line["value"] != "0" {
+				delete(missing, line["name"])
+			}
+		}
+		if len(missing) > 0 {
+			return fmt.Errorf("0 are %v", missing)
+		}
+		return nil
+	})
 	for _, pv := range []string{"R:CNT", "R:SI", "R:LSI", "R:MBBI", "R:AI"} { // some samples, as every client expects
 		s.waitUntil(startTimeout, "samples of "+pv, func() error {
 			all, err := s.samples(pv)
