@@ -53,6 +53,7 @@ epics: .epics/ready
 	@command -v python3 >/dev/null || { echo "make epics needs python3 with venv"; exit 1; }
 	python3 -m venv .epics || { echo "make epics needs python3's venv (Debian: apt-get install python3-venv)"; exit 1; }
 	.epics/bin/pip install --quiet --disable-pip-version-check -r integration/epics/requirements.txt
+	.epics/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python epicsarchiver-mgmt-client==1.1.0
 	touch $@
 
 test-epics: epics

@@ -55,7 +55,7 @@ func TestConnectionStates_S5_S6(t *testing.T) {
 	})
 }
 
-func TestASilentSubscriptionIsAskedAgain_S33(t *testing.T) {
+func TestASilentSubscriptionIsAskedAgain_S1_S33(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _ := newTestEngine(t)
 		stop := run(t, func(ctx context.Context) error { e.watchSilence(ctx); return nil })

@@ -7,6 +7,10 @@
 // hands the sample to the log. It filters nothing: what the IOC said goes into
 // the log, and what could not go there is counted and told.
 //
+// A PV whose controlling PV is 0 has no channel (Appliance: conditional
+// archiving); the registry is told nothing of that. Of a PV with a deadband,
+// what differs too little from its last sample is counted and goes nowhere.
+//
 // It promises that samples of one PV are appended in the order in which they
 // were received, that a channel that was paused, stopped or deleted appends
 // nothing any more once the event has been applied, and that [Engine.Run]

@@ -522,3 +522,27 @@ func TestNewsForTheRegistryIsJoined(t *testing.T) {
 		t.Error("news that the registry refused were forgotten")
 	}
 }
+
+// TestANameCheckHoldsItsPlaceForAWhileOnly, whatever the server does.
+func TestANameCheckHoldsItsPlaceForAWhileOnly(t *testing.T) {
+	e, _ := newTestEngine(t)
+	c := addChannel(e, scalar(schema.Monitor, 0))
+	c.checkName()
+	c.checkName() // one is planned already
+	w := e.fieldwork
+	if w.waiting() != 1 {
+		t.Fatalf("%d checks are planned", w.waiting())
+	}
+	w.help(time.Now().Add(time.Second)) // the PV is not connected: nothing to ask
+	if tries, _ := w.underWay(); tries != 0 || w.waiting() != 0 || c.checking.Load() {
+		t.Errorf("%d under way, %d wait", tries, w.waiting())
+	}
+	n := &nameCheck{channel: c}
+	c.checking.Store(true)
+	w.tries = 1
+	n.expire(0)
+	n.expire(0)
+	if tries, _ := w.underWay(); tries != 0 || c.checking.Load() {
+		t.Errorf("%d under way after the end", tries)
+	}
+}

@@ -145,7 +145,11 @@ func (w *fieldwork) next(now time.Time) (planned, bool) {
 	if w.tries >= fieldTries || len(w.queue) == 0 || w.queue[0].at.After(now) {
 		return planned{}, false
 	}
-	return heap.Pop(&w.queue).(planned), true
+	p := heap.Pop(&w.queue).(planned)
+	if len(w.queue) == 0 {
+		w.queue = nil // it was long when all PVs connected
+	}
+	return p, true
 }
 
 // begin takes a place for an errand. A search for which there is none is planned

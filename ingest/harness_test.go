@@ -81,6 +81,12 @@ func (l *memoryLog) all() []logged {
 	return slices.Clone(l.samples)
 }
 
+func (l *memoryLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.samples)
+}
+
 func (l *memoryLog) of(pv schema.PVName) []logged {
 	return slices.DeleteFunc(l.all(), func(s logged) bool { return s.pv != pv })
 }

@@ -39,7 +39,7 @@ func allTypes() []simioc.Record {
 	}
 }
 
-func TestEveryTypeIsDiscoveredAndArchived_S16_S60(t *testing.T) {
+func TestEveryTypeIsDiscoveredAndArchived_S16_S60_S61(t *testing.T) {
 	want := map[string]struct {
 		kind  schema.DBRType
 		count int
@@ -99,7 +99,7 @@ func TestEveryTypeIsDiscoveredAndArchived_S16_S60(t *testing.T) {
 	}
 }
 
-func TestNothingIsAppendedBeforeTheTypeIsRegistered(t *testing.T) {
+func TestNothingIsAppendedBeforeTheTypeIsRegistered_S32(t *testing.T) {
 	r := newRig(t, []simioc.Record{{Name: "T:A", Type: ca.DBRDouble, Value: 1.0}})
 	r.registry.hold = true
 	r.registry.add(requestEvent("T:A"))
@@ -123,7 +123,7 @@ func TestNothingIsAppendedBeforeTheTypeIsRegistered(t *testing.T) {
 	}
 }
 
-func TestRestartOfTheIOC_S37_S40(t *testing.T) {
+func TestRestartOfTheIOC_S31_S37_S40(t *testing.T) {
 	record := simioc.Record{Name: "T:A", Type: ca.DBRDouble, Value: 1.0}
 	r := newRig(t, []simioc.Record{record})
 	r.registry.add(requestEvent("T:A"))
@@ -233,7 +233,7 @@ func TestPauseResumeStopDelete_S17_S18_S19_S20(t *testing.T) {
 	}
 }
 
-func TestTwoThousandPVsInOneRequest(t *testing.T) {
+func TestTwoThousandPVsInOneRequest_S32(t *testing.T) {
 	const n = 2000
 	reg := prometheus.NewRegistry()
 	records := simioc.Load(n, 0.001)
@@ -243,7 +243,7 @@ func TestTwoThousandPVsInOneRequest(t *testing.T) {
 	for _, name := range names {
 		r.registry.add(requestEvent(name))
 	}
-	r.until(t, "all PVs", func() bool { return r.engine.Counts().Connected == n && len(r.log.all()) >= n })
+	r.until(t, "all PVs", func() bool { return r.log.count() >= n && r.engine.Counts().Connected == n })
 	seen := map[schema.PVName]bool{}
 	for _, s := range r.log.all() {
 		seen[s.pv] = true
@@ -276,7 +276,7 @@ func TestTwoThousandPVsInOneRequest(t *testing.T) {
 		t.Errorf("metrics %v", got)
 	}
 	r.ioc.DisconnectAll()
-	r.until(t, "all PVs again", func() bool { return len(r.log.all()) >= 2*n && r.engine.Counts().Connected == n })
+	r.until(t, "all PVs again", func() bool { return r.log.count() >= 2*n && r.engine.Counts().Connected == n })
 	r.stop()
 	if states := r.engine.States(); len(states) != n || states[0].PV != schema.PVName(names[0]) || states[0].Disconnects != 1 {
 		t.Errorf("%d states, the first %+v", len(states), states[0])

@@ -226,7 +226,9 @@ func (c *Channel) resample(old, set *settings) (then func()) {
 		return func() {}
 	case (old.method == schema.ScanGet) != (set.method == schema.ScanGet):
 		if old.method == schema.ScanGet {
-			c.reading.asked = time.Time{}
+			if c.reading != nil { // else it is about to subscribe
+				c.reading.asked = time.Time{}
+			}
 			// The first update tells again what was read, with an older time.
 			c.repeats.Store(true)
 			c.answered.Store(false)

@@ -151,17 +151,7 @@ func TestUndocumentedNamesAreSeen(t *testing.T) {
 // TestMatrixNamesTestsThatExist: the table of ingest/README.md has every row of
 // the client's test matrix, with tests that are there.
 func TestMatrixNamesTestsThatExist(t *testing.T) {
-	there := map[string]bool{}
-	for name, file := range parsedFiles(t) {
-		if !strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		for _, decl := range file.syntax.Decls {
-			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil {
-				there[f.Name.Name] = true
-			}
-		}
-	}
+	there := testNames(t)
 	text, err := os.ReadFile(filepath.Join(repositoryRoot(t), "ingest", "README.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -193,6 +183,54 @@ func TestMatrixNamesTestsThatExist(t *testing.T) {
 	for row := 1; row <= 68; row++ {
 		if !rows[row] {
 			t.Errorf("row %d is missing", row)
+		}
+	}
+}
+
+// testNames are the functions of all test files.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	there := map[string]bool{}
+	for name, file := range parsedFiles(t) {
+		if !strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		for _, decl := range file.syntax.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil {
+				there[f.Name.Name] = true
+			}
+		}
+	}
+	return there
+}
+
+// seedRows are the rows of SEED.md: first and last of each group.
+var seedRows = [][2]int{{1, 26}, {30, 42}, {45, 47}, {50, 54}, {60, 61}, {70, 78}}
+
+// TestEverySeedRowHasItsTest: each behaviour of the seed system is required by
+// a test whose name carries the row.
+func TestEverySeedRowHasItsTest(t *testing.T) {
+	there := testNames(t)
+	text, err := os.ReadFile("SEED.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for _, line := range regexp.MustCompile(`(?m)^\| (S\d+) \|.*$`).FindAllStringSubmatch(string(text), -1) {
+		rows[line[1]] = line[0]
+	}
+	for _, group := range seedRows {
+		for n := group[0]; n <= group[1]; n++ {
+			row, named := fmt.Sprintf("S%d", n), false
+			for _, name := range regexp.MustCompile(`\b(?:Test|Fuzz)\w+`).FindAllString(rows[row], -1) {
+				if !there[name] {
+					t.Errorf("row %s names %s, which does not exist", row, name)
+				}
+				named = named || slices.Contains(strings.Split(name, "_"), row)
+			}
+			if !named {
+				t.Errorf("row %s: no test of it has the row in its name", row)
+			}
 		}
 	}
 }

@@ -133,6 +133,10 @@ func TestAControllingPVSuspendsItsPVs_S17_S18_S38(t *testing.T) {
 	if all, err := s.samples("sim:a"); err != nil || len(all) != 1 {
 		t.Errorf("%d samples while the beam was off: %v", len(all), err)
 	}
+	s.awaitWhy("sim:a", "policy", `it is "0" now`)
+	if body := s.mustGet("/mgmt/bpl/getCurrentlyDisconnectedPVs", nil); strings.Contains(string(body), "sim:a") {
+		t.Errorf("reported as disconnected: %s", body)
+	}
 	put("sim:beam", 1)
 	s.awaitMetric("pvlog_ingest_gated_pvs", 0)
 	s.awaitSamples("sim:a", 2)

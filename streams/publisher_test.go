@@ -227,7 +227,7 @@ func complete(counted map[schema.PVName]int, perPV int) bool {
 	return true
 }
 
-func TestAppendIsHeldBackAndReleased(t *testing.T) {
+func TestAppendIsHeldBackAndReleased_S4(t *testing.T) {
 	l := openLog(t, Options{WaitingBytes: 1000})
 	ctx, cancel := context.WithCancel(t.Context())
 	full := func() int {

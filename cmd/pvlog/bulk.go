@@ -190,7 +190,7 @@ func (r *bulkReport) tell() {
 			return
 		}
 	}
-	if s.Total == 0 {
+	if s.Changed+s.Unchanged == 0 {
 		return
 	}
 	line := fmt.Sprintf("%s of %s PVs %s%s", grouped(s.Changed), grouped(s.Total), would, r.verb)

@@ -165,11 +165,13 @@ func TestSettingsBecomeParameters(t *testing.T) {
 
 func TestProblemsAreWordedForPeople(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"detail":"PV A is not there","hint":"look","status":404}`: "PV A is not there (look)",
-		`{"error":"old","hint":"do"}`:                               "old (do)",
-		`{"validation":"no"}`:                                       "no",
-		`<html>`:                                                    "the server answered 502: <html>",
-		`{}`:                                                        "the server answered 502: {}",
+		`{"detail":"PV A is not there","hint":"look","status":404}`:                                      "PV A is not there (look)",
+		`{"detail":"PV A is not registered","code":"not_found","pv":"A","hint":"GET /api/v1/pvs lists"}`: "PV A is not registered (pvlog list shows what is registered)",
+		`{"detail":"no change x","code":"not_found","hint":"GET /api/v1/changes lists them"}`:            "no change x",
+		`{"error":"old","hint":"do"}`: "old (do)",
+		`{"validation":"no"}`:         "no",
+		`<html>`:                      "the server answered 502: <html>",
+		`{}`:                          "the server answered 502: {}",
 	} {
 		if got := refusal("502", []byte(body)); got.Error() != want {
 			t.Errorf("%s: %q, want %q", body, got, want)

@@ -130,15 +130,24 @@ type problem struct {
 	Error      string `json:"error"`
 	Validation string `json:"validation"`
 	Hint       string `json:"hint"`
+	Code       string `json:"code"`
+	PV         string `json:"pv"` // that it is about, if it is about one
 }
 
-// text is the problem for a person, "" if there is none.
+// text is the problem for a person, "" if there is none. Hints that name paths
+// of the API are for programs.
 func (p problem) text() string {
-	said := cmp.Or(p.Detail, p.Error, p.Validation)
-	if said == "" || p.Hint == "" {
+	said, hint := cmp.Or(p.Detail, p.Error, p.Validation), p.Hint
+	if strings.Contains(hint, "/api/v1") || strings.Contains(hint, "/mgmt/bpl") || strings.Contains(hint, "GET /") {
+		hint = ""
+	}
+	if p.Code == "not_found" && p.PV != "" {
+		hint = "pvlog list shows what is registered"
+	}
+	if said == "" || hint == "" {
 		return said
 	}
-	return said + " (" + p.Hint + ")"
+	return said + " (" + hint + ")"
 }
 
 // refusal words what the server answered for a person.

@@ -139,7 +139,7 @@ func printEvents(w io.Writer, columns int, events []event) error {
 	}
 	for _, e := range events {
 		head := fmt.Sprintf("%s  %*d  ", second(e.Time), digits, e.Seq)
-		about := []string{e.what(), "by " + e.by()}
+		about := []string{e.what(), e.by()}
 		if e.Reason != "" {
 			about = append(about, "because: "+e.Reason)
 		}
@@ -166,6 +166,9 @@ func (e event) what() string {
 
 func (e event) by() string {
 	text := e.Actor
+	if !strings.HasPrefix(text, "claimed by ") {
+		text = "by " + text
+	}
 	if e.Source != "" {
 		text += " from " + e.Source
 	}

@@ -15,7 +15,7 @@ var someEvents = []event{
 
 func TestHistoryOnATerminal(t *testing.T) {
 	const want = `2026-11-25 08:30:15Z     3  requested: MONITOR 1s
-                            by claimed by ann@control-1 from 127.0.0.1:47216,
+                            claimed by ann@control-1 from 127.0.0.1:47216,
                             change 20261125T083015-k3x9q7
                             because: new BPM
 2026-11-25 08:30:16Z     4  connected: DBR_SCALAR_DOUBLE, 1 elements, from

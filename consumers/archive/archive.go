@@ -174,17 +174,16 @@ func (a *Archive) Run(ctx context.Context) error {
 
 // step is one turn of Run: take what the log has, and flush when it is time.
 func (a *Archive) step(ctx context.Context) {
-	select {
-	case q := <-a.asks:
-		q.done <- q.do(ctx)
-		return
-	default:
-	}
+	asked := a.serve(ctx)
 	if a.astray {
 		a.retry(ctx, "reset the consumer", a.reset)
 		return
 	}
-	messages, err := a.opt.Source.Fetch(ctx, a.untilRound())
+	wait := a.untilRound()
+	if asked {
+		wait = time.Millisecond // the next request may be on its way
+	}
+	messages, err := a.opt.Source.Fetch(ctx, wait)
 	if err != nil {
 		a.lose(ctx, "read the log", err)
 		return

@@ -131,7 +131,7 @@ func read(t *testing.T, dir string, pv schema.PVName) []stored {
 	return all
 }
 
-func TestSamplesReachTheirPartitionsAndAreAcknowledged(t *testing.T) {
+func TestSamplesReachTheirPartitionsAndAreAcknowledged_S70_S75_S76(t *testing.T) {
 	dir, log := t.TempDir(), newMemLog(t, 10)
 	for i := range 100 {
 		log.add("A:B", double(after(time.Duration(i)*time.Second), float64(i)))
@@ -153,7 +153,7 @@ func TestSamplesReachTheirPartitionsAndAreAcknowledged(t *testing.T) {
 	}
 }
 
-func TestRejectedSamplesAreDropsWithTheirReason(t *testing.T) {
+func TestRejectedSamplesAreDropsWithTheirReason_S36_S71_S73(t *testing.T) {
 	dir, log := t.TempDir(), newMemLog(t, 3)
 	at := after(0)
 	minor := func(s *schema.RawSample) { s.Event = schema.AppendAlarm(s.Event, 1, 4) }
@@ -303,10 +303,10 @@ func checkAgainstOracle(t *testing.T, dir string, log *memLog) {
 	}
 }
 
-// TestCrashesAtAnyStepChangeNothing abandons the archive after random steps,
+// TestCrashesAtAnyStepChangeNothing_S72 abandons the archive after random steps,
 // with samples buffered, written, unacknowledged, and starts a new one on the
 // same files and floor.
-func TestCrashesAtAnyStepChangeNothing(t *testing.T) {
+func TestCrashesAtAnyStepChangeNothing_S72(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 4))

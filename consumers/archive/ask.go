@@ -42,6 +42,36 @@ func (a *Archive) owning(ctx context.Context, what string, do func(context.Conte
 	}
 }
 
+// Who asks for a thousand PVs asks a thousand times: after each request the next
+// one is awaited for askGap, and served at once, until askBurst is over. Then
+// the log has its turn.
+const (
+	askGap   = 2 * time.Millisecond
+	askBurst = 100 * time.Millisecond
+)
+
+// serve does what is asked of Run's goroutine, and reports whether it was asked
+// anything.
+func (a *Archive) serve(ctx context.Context) bool {
+	select {
+	case q := <-a.asks:
+		q.done <- q.do(ctx)
+	default:
+		return false
+	}
+	for began := time.Now(); time.Since(began) < askBurst; {
+		select {
+		case q := <-a.asks:
+			q.done <- q.do(ctx)
+		case <-time.After(askGap):
+			return true
+		case <-ctx.Done():
+			return true
+		}
+	}
+	return true
+}
+
 // takeUntil takes and writes what the log had stored at an instant, as far as
 // it comes within drainTime. Only the end of Run may end a fetch: what that had
 // delivered would be missing else.

@@ -13,10 +13,12 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pvlog/consumers/partition"
 	"pvlog/schema"
+	"pvlog/streams"
 )
 
 // states is a registry of a test.
@@ -388,4 +390,46 @@ func TestRestoreTakesBackTheNewestDeletion(t *testing.T) {
 	if all := read(t, r.dir, older); !bytes.Contains([]byte(all[len(all)-1].event), schema.AppendDouble(nil, 100)) {
 		t.Errorf("the sample after the restore is not the last: %v", all[len(all)-1].at)
 	}
+}
+
+// patientLog waits for messages as the real log does.
+type patientLog struct{ *memLog }
+
+func (l patientLog) Fetch(ctx context.Context, wait time.Duration) ([]streams.Message, error) {
+	messages, err := l.memLog.Fetch(ctx, wait)
+	if err != nil || len(messages) > 0 {
+		return messages, err
+	}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(wait):
+		return nil, nil
+	}
+}
+
+// TestManyRequestsFollowEachOther asks 200 times in turn while the log is
+// quiet: no request waits for the end of a fetch but the first.
+func TestManyRequestsFollowEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog(t, 5)
+		a := open(t, t.TempDir(), log, func(o *Options) { o.Source = patientLog{log} })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		synctest.Wait() // in a fetch
+		began := time.Now()
+		for range 200 {
+			if err := a.owning(t.Context(), "ask", func(context.Context) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("200 requests took %v", took)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -110,7 +110,7 @@ func TestEachStepOfARoundMayFail(t *testing.T) {
 	}
 }
 
-func TestAFullDiskStopsTheArchiveAndNothingIsLost(t *testing.T) {
+func TestAFullDiskStopsTheArchiveAndNothingIsLost_S74(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, log := t.TempDir(), newMemLog(t, 5)
 		files := partition.NewFaultFS(partition.OSFS{})

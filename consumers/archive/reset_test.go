@@ -114,9 +114,9 @@ func (e *endless) Fetch(ctx context.Context, wait time.Duration) ([]streams.Mess
 	return e.memLog.Fetch(ctx, wait)
 }
 
-// TestTheEndOfABacklogIsCleanAndBounded stops in the middle of a backlog: what
+// TestTheEndOfABacklogIsCleanAndBounded_S77 stops in the middle of a backlog: what
 // memory may hold is written, the rest stays in the log.
-func TestTheEndOfABacklogIsCleanAndBounded(t *testing.T) {
+func TestTheEndOfABacklogIsCleanAndBounded_S77(t *testing.T) {
 	dir, log := t.TempDir(), newMemLog(t, 100)
 	source := &endless{memLog: log}
 	a := open(t, dir, log, func(o *Options) { o.Source, o.BufferBytes = source, 64<<10 })

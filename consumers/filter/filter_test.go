@@ -31,7 +31,7 @@ func noWindow(s *schema.RawSample) { s.DriftPast, s.DriftFuture = 0, 0 }
 // off is an instant relative to when the sample was received.
 func off(d time.Duration) schema.Time { return schema.TimeOf(received.Add(d)) }
 
-func TestJudge(t *testing.T) {
+func TestJudge_S2_S35(t *testing.T) {
 	floor := schema.Time{Sec: schema.Floor}
 	never := schema.Time{}
 	for name, c := range map[string]struct {
@@ -105,9 +105,9 @@ func TestDetailsHoldTheNumbers(t *testing.T) {
 	}
 }
 
-// TestVerdictsDoNotDependOnWhenTheyAreGiven: a sample that waited in the log
+// TestVerdictsDoNotDependOnWhenTheyAreGiven_S3: a sample that waited in the log
 // for years is judged as it was live.
-func TestVerdictsDoNotDependOnWhenTheyAreGiven(t *testing.T) {
+func TestVerdictsDoNotDependOnWhenTheyAreGiven_S3(t *testing.T) {
 	old := sample(func(s *schema.RawSample) { s.Received = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) })
 	at := schema.TimeOf(old.Received)
 	if v := Judge(old, at, schema.Time{}, false); !v.Keep() {

@@ -20,7 +20,7 @@ func contents(t *testing.T, path string) string {
 	return string(b)
 }
 
-func TestAppendMakesFoldersFileAndHeaderOnce(t *testing.T) {
+func TestAppendMakesFoldersFileAndHeaderOnce_S78(t *testing.T) {
 	root := t.TempDir()
 	path := filepath.Join(root, "A", "B", "C:2026.pb")
 	n, dirs, err := Append(OSFS{}, path, []byte("head\n"), []byte("one\n"), 0)

@@ -158,7 +158,7 @@ func (r *Registry) apply(batch []followed) error {
 func (r *Registry) fold(batch []followed) (next map[schema.PVName]held, values map[schema.PVName][]byte, m meta) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	next, values = map[schema.PVName]held{}, map[schema.PVName][]byte{}
+	next, values = make(map[schema.PVName]held, len(batch)), make(map[schema.PVName][]byte, len(batch))
 	m = r.meta
 	m.Version = encodingVersion
 	for _, f := range batch {
@@ -175,12 +175,16 @@ func (r *Registry) fold(batch []followed) (next map[schema.PVName]held, values m
 		if !known {
 			m.Records++
 		}
-		rec, value, problem := stepEncoded(old.record, f)
+		rec, problem := stepChecked(old.record, f)
 		if problem != "" {
 			r.refused(f, problem)
 		}
-		h := held{rec, hashRecord(pv, value)}
-		m.Sum += h.hash - old.hash
+		next[pv] = held{record: rec}
+	}
+	for pv, h := range next { // once, however many events a PV had
+		value, _ := h.encode() // stepChecked saw to it
+		h.hash = hashRecord(pv, value)
+		m.Sum += h.hash - r.state.records[pv].hash
 		next[pv], values[pv] = h, value
 	}
 	return next, values, m
@@ -189,22 +193,24 @@ func (r *Registry) fold(batch []followed) (next map[schema.PVName]held, values m
 // maxNameBytes bounds keys; schema allows 500 bytes.
 const maxNameBytes = 1000
 
-// stepEncoded is record.step with its bytes. An event whose result is beyond
-// any bound (nothing pvlog writes is) is passed over but for its sequence, or
-// one wild message could stop the registry for ever.
-func stepEncoded(old record, f followed) (record, []byte, string) {
-	rec := old.step(f.seq, f.event)
+// stepChecked is record.step for any event. One whose result cannot be encoded
+// or is beyond any bound (nothing pvlog writes is) is passed over but for its
+// sequence, or one wild message could stop the registry for ever.
+func stepChecked(old record, f followed) (rec record, problem string) {
+	rec = old.step(f.seq, f.event)
+	if !rec.doubtful() {
+		return rec, ""
+	}
 	value, err := rec.encode()
-	if err == nil && len(value) <= maxRecordBytes {
-		return rec, value, ""
-	}
-	problem := fmt.Sprintf("its result would take %d bytes, %d are allowed", len(value), maxRecordBytes)
-	if err != nil {
+	switch {
+	case err != nil:
 		problem = err.Error()
+	case len(value) > maxRecordBytes:
+		problem = fmt.Sprintf("its result would take %d bytes, %d are allowed", len(value), maxRecordBytes)
+	default:
+		return rec, ""
 	}
-	rec = old.skip(f.seq)
-	value, _ = rec.encode() // as before but for a number
-	return rec, value, problem
+	return old.skip(f.seq), problem
 }
 
 func (r *Registry) refused(f followed, problem string) {

@@ -31,11 +31,7 @@ func (r *Registry) At(ctx context.Context, t time.Time) (infos []*schema.TypeInf
 		if pv == "" || len(pv) > maxNameBytes || pv.Beside() {
 			return nil
 		}
-		rec := records[pv].step(seq, e)
-		if rec.mayBeTooLong() {
-			rec, _, _ = stepEncoded(records[pv], followed{seq, e})
-		}
-		records[pv] = rec
+		records[pv], _ = stepChecked(records[pv], followed{seq, e})
 		return nil
 	})
 	if err != nil {
@@ -70,26 +66,4 @@ func (r *Registry) newestAt(ctx context.Context, t time.Time) (uint64, error) {
 		return nil
 	})
 	return newest, err
-}
-
-// mayBeTooLong reports whether the encoding of a record could be beyond its
-// bound: a byte takes six at most, a number fewer than 40.
-func (r record) mayBeTooLong() bool {
-	n := 40 * (30 + 2*len(r.Generations))
-	if i := r.Info; i != nil {
-		n += 6 * (len(i.PV) + len(i.AliasOf) + len(i.SamplingMethod) + len(i.Policy) + len(i.ControllingPV) + len(i.AskedPolicy) +
-			len(i.ChunkKey) + len(i.Host) + len(i.Units) + len(i.State))
-		for _, list := range [][]string{i.Stores, i.ArchiveFields} {
-			for _, s := range list {
-				n += 6*len(s) + 3
-			}
-		}
-		for name := range i.Limits {
-			n += 6*len(name) + 40
-		}
-		for name, v := range i.Fields {
-			n += 6*(len(name)+len(v)) + 6
-		}
-	}
-	return n+1000 > maxRecordBytes
 }

@@ -56,7 +56,7 @@ func (r *Registry) pastOf(ctx context.Context, pv schema.PVName, seq uint64) (*p
 // visit takes the next event of the name.
 func (p *past) visit(at uint64, e *logpb.RegistryEvent) error {
 	was := p.now
-	p.now, _, _ = stepEncoded(p.now, followed{at, e})
+	p.now, _ = stepChecked(p.now, followed{at, e})
 	p.last = at
 	if e.GetStarted() != nil || e.GetPv() == "" {
 		p.started = p.started || p.event != nil

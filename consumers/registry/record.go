@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -59,6 +60,34 @@ func (r record) step(seq uint64, e *logpb.RegistryEvent) record {
 func (r record) skip(seq uint64) record {
 	r.Sequence = seq
 	return r
+}
+
+// doubtful reports whether the encoding of a record could be beyond its bound (a
+// byte takes six at most, a number fewer than 40), or none at all.
+func (r record) doubtful() bool {
+	n := 40 * (30 + 2*len(r.Generations))
+	if c := r.Change; c != nil {
+		n += 6 * (len(c.ID) + len(c.Command) + len(c.Actor) + len(c.Reason) + len(c.Source))
+	}
+	if i := r.Info; i != nil {
+		if math.IsNaN(i.Deadband) || math.IsInf(i.Deadband, 0) {
+			return true
+		}
+		n += 6 * (len(i.PV) + len(i.AliasOf) + len(i.SamplingMethod) + len(i.Policy) + len(i.ControllingPV) + len(i.AskedPolicy) +
+			len(i.ChunkKey) + len(i.Host) + len(i.Units) + len(i.State))
+		for _, list := range [][]string{i.Stores, i.ArchiveFields} {
+			for _, s := range list {
+				n += 6*len(s) + 3
+			}
+		}
+		for name := range i.Limits {
+			n += 6*len(name) + 40
+		}
+		for name, v := range i.Fields {
+			n += 6*(len(name)+len(v)) + 6
+		}
+	}
+	return n+1000 > maxRecordBytes
 }
 
 func (r record) generation() uint64 {

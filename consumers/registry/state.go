@@ -20,7 +20,9 @@ type state struct {
 	records map[schema.PVName]held
 	paths   map[string][]schema.PVName // registered PVs by ChunkKey; more than one only after a race of two servers
 	counts  map[schema.State]int
-	sorted  []schema.PVName                   // names of registered PVs and aliases, nil when they must be gathered anew
+	sorted  []schema.PVName                   // names of registered PVs and aliases, but for what fresh and gone say
+	fresh   []schema.PVName                   // names that came since, in no order
+	gone    bool                              // names went since
 	aliases map[schema.PVName][]schema.PVName // by the PV that they stand for, sorted
 	flags   map[string]bool
 	changes []string // ids of commands on many PVs, in no order
@@ -50,8 +52,11 @@ func (s *state) put(pv schema.PVName, h held) {
 	}
 	s.index(pv, old.Info, h.Info)
 	s.limit(pv, old.Info, h.Info)
-	if (old.Info == nil) != (h.Info == nil) {
-		s.sorted = nil
+	switch {
+	case old.Info == nil && h.Info != nil:
+		s.fresh = append(s.fresh, pv)
+	case old.Info != nil && h.Info == nil:
+		s.gone = true
 	}
 }
 
@@ -118,17 +123,34 @@ func (s *state) registered() int {
 	return n
 }
 
-// names are the registered PVs and the aliases in order. The slice is shared and never changed.
+// names are the registered PVs and the aliases in order. The slice is shared
+// and never changed. What came or went since the last call is merged in: sorting
+// all of them anew between the batches of a bulk command would cost more than
+// the command.
 func (s *state) names() []schema.PVName {
-	if s.sorted == nil {
-		s.sorted = make([]schema.PVName, 0, len(s.records))
-		for pv, h := range s.records {
-			if h.Info != nil {
-				s.sorted = append(s.sorted, pv)
-			}
-		}
-		slices.Sort(s.sorted)
+	if len(s.fresh) == 0 && !s.gone {
+		return s.sorted
 	}
+	slices.Sort(s.fresh)
+	merged := make([]schema.PVName, 0, len(s.sorted)+len(s.fresh))
+	add := func(pv schema.PVName) {
+		twice := len(merged) > 0 && merged[len(merged)-1] == pv // it went and came
+		if !twice && (!s.gone || s.records[pv].Info != nil) {
+			merged = append(merged, pv)
+		}
+	}
+	fresh := s.fresh
+	for _, pv := range s.sorted {
+		for len(fresh) > 0 && fresh[0] <= pv {
+			add(fresh[0])
+			fresh = fresh[1:]
+		}
+		add(pv)
+	}
+	for _, pv := range fresh {
+		add(pv)
+	}
+	s.sorted, s.fresh, s.gone = merged, nil, false
 	return s.sorted
 }
 

@@ -47,18 +47,24 @@ func (r *Registry) replay(ctx context.Context, cursor uint64) (map[string][]byte
 		return want, nil
 	}
 	scratch := New(Options{Dir: r.opt.Dir, Events: r.events})
-	end := errors.New("end")
-	err := r.events.Follow(ctx, 1, func(seq uint64, e *logpb.RegistryEvent, _ bool) error {
-		if seq > cursor {
-			return end
-		}
-		next, values, m := scratch.fold([]followed{{seq, e}})
+	var batch []followed
+	fold := func() {
+		next, values, m := scratch.fold(batch)
 		for pv, h := range next {
 			scratch.state.put(pv, h)
 			want[pvPrefix+string(pv)] = values[pv]
 		}
-		scratch.meta = m
-		if seq == cursor {
+		scratch.meta, batch = m, batch[:0]
+	}
+	end := errors.New("end")
+	err := r.events.Follow(ctx, 1, func(seq uint64, e *logpb.RegistryEvent, _ bool) error {
+		if seq <= cursor {
+			batch = append(batch, followed{seq, e})
+		}
+		if len(batch) == maxBatchEvents || seq >= cursor {
+			fold()
+		}
+		if seq >= cursor {
 			return end
 		}
 		return nil

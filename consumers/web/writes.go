@@ -22,8 +22,14 @@ type Writes struct {
 
 func (w Writes) withDefaults() Writes {
 	if w.StreamFields == nil {
-		w.StreamFields = func() []string { return []string{"HIHI", "HIGH", "LOW", "LOLO", "LOPR", "HOPR", "DRVH", "DRVL"} }
+		w.StreamFields = StandardFields
 	}
 	w.MaxImport = or(w.MaxImport, 256<<20)
 	return w
+}
+
+// StandardFields are the fields that the Appliance's policies archive with the
+// samples of their PV.
+func StandardFields() []string {
+	return []string{"HIHI", "HIGH", "LOW", "LOLO", "LOPR", "HOPR", "DRVH", "DRVL"}
 }

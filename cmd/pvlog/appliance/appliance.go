@@ -127,7 +127,8 @@ func (a *Appliance) open(ctx context.Context) error {
 	if err := os.Remove(a.addressFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove the last run's addresses: %w", err)
 	}
-	a.registry = registry.New(registry.Options{Dir: filepath.Join(c.Data, "registry"), Events: a.streams.Events(), Logger: a.log, Registerer: a.metrics})
+	a.registry = registry.New(registry.Options{Dir: filepath.Join(c.Data, "registry"), Events: a.streams.Events(),
+		Restore: a.restoreData, Logger: a.log, Registerer: a.metrics})
 	if err := a.registry.Open(ctx); err != nil {
 		return fmt.Errorf("open the registry: %w", err)
 	}

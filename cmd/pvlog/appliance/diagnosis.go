@@ -107,10 +107,16 @@ func policyLink(e *evidence) web.Link {
 
 // gateLink is about a PV that is archived while another one says so.
 func gateLink(e *evidence, text string) web.Link {
-	if e.running {
-		return holds("%s", text)
+	g := e.state.Gate
+	switch {
+	case !e.running || g.PV == "":
+		return holds("%s", text) // nothing is archived for another reason
+	case !g.Open:
+		return since(waits(fmt.Sprintf("nothing, or set %s to another value than 0", g.PV), "%s: it is %q now", text, g.Value), g.Since)
+	case !g.Known:
+		return holds("%s: its value was never seen, and until it is 0 the PV is archived", text)
 	}
-	return waits(fmt.Sprintf("nothing, or set %s to another value than 0", e.found.Info.ControllingPV), "%s: it is 0 now", text)
+	return holds("%s: it is %q", text, g.Value)
 }
 
 // stamp is a time for people: UTC, to the second.

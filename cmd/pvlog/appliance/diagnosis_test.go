@@ -66,7 +66,11 @@ func TestTheDiagnosisNamesTheLinkThatBreaks(t *testing.T) {
 		"once dropped": {func(e *evidence) { e.drops = []streams.StoredDrop{{Drop: drop(e, 49)}} }, "", "reach"},
 		"archive late": {func(e *evidence) { e.archived, e.health.Acked = false, 10 }, "buffer", "behind"},
 		"disk full":    {func(e *evidence) { e.health.Fault = errors.New("no space left") }, "store", "no space left"},
-		"gate closed":  {func(e *evidence) { e.found.Info.ControllingPV, e.running, e.traced = "G", false, false }, "policy", "it is 0 now"},
+		"gate closed": {func(e *evidence) {
+			e.found.Info.ControllingPV, e.traced = "G", false
+			e.state = ingest.ChannelState{PV: "L:1", Connection: ingest.Idle, Gate: ingest.Gate{PV: "G", Known: true, Value: "0"}}
+		}, "policy", `it is "0" now`},
+		"gate unknown": {func(e *evidence) { e.found.Info.ControllingPV, e.state.Gate = "G", ingest.Gate{PV: "G", Open: true} }, "", "reach"},
 		"gate open":    {func(e *evidence) { e.found.Info.ControllingPV = "G" }, "", "reach"},
 		"scanned":      {func(e *evidence) { e.found.Info.SamplingMethod, e.trace.Mask = schema.ScanGet, 0 }, "", "reach"},
 		"log was full": {func(e *evidence) { e.state.OverflowDrops = 3 }, "update", "3 were lost"},

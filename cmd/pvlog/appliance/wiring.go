@@ -33,10 +33,11 @@ func (a *Appliance) tail(pv schema.PVName) (schema.DBRType, []retrieval.TailLine
 	return typ, lines
 }
 
-// channel gives web the state of a PV's channel.
+// channel gives web the state of a PV's channel. One that is held by its
+// controlling PV has none, and is no disconnected one.
 func (a *Appliance) channel(pv schema.PVName) (web.ChannelStatus, bool) {
 	s, ok := a.engine.State(pv)
-	if !ok {
+	if held := s.Gate.PV != "" && !s.Gate.Open; !ok || held {
 		return web.ChannelStatus{}, false
 	}
 	return web.ChannelStatus{
