@@ -16,6 +16,145 @@ import (
 	"pvlog/schema"
 )
 
+// wrongChange is a changing request that cannot be done.
+type wrongChange struct {
+	method, path, body string // path below /mgmt/bpl/
+	want               int
+	says               string // in error, hint or validation
+}
+
+// stated is a PVTypeInfo of NEW with more keys, the later of which count.
+func stated(more string) string {
+	return `{"pvName":"NEW","DBRType":"DBR_SCALAR_DOUBLE","samplingMethod":"MONITOR","samplingPeriod":"1.0","applianceIdentity":"appliance0"` + more + `}`
+}
+
+var wrongChanges = []wrongChange{
+	{"GET", "archivePV?pv=C&timelimit=soon", "", 400, "timelimit"},
+	{"GET", "archivePV?pv=C&timelimit=-1", "", 400, "seconds"},
+	{"GET", "archivePV?pv=C&alias=a%20b", "", 400, "a b"},
+	{"GET", "archivePV?pv=C&appliance=elsewhere", "", 400, "appliance0"},
+	{"GET", "archivePV?pv=.HIHI", "", 400, "record name"},
+	{"GET", "archivePV?pv=pva://C", "", 400, "pva://"},
+	{"GET", "abortArchivingPV", "", 400, "pv is missing"},
+	{"GET", "abortArchivingPV?pv=a%20b", "", 400, "a b"},
+	{"GET", "abortArchivingPV?pv=RUN", "", 200, "\"no\""},
+	{"GET", "changeArchivalParameters", "", 400, "pv is missing"},
+	{"GET", "changeArchivalParameters?pv=RUN", "", 400, "samplingperiod"},
+	{"GET", "changeArchivalParameters?pv=RUN&samplingperiod=x", "", 400, "seconds"},
+	{"GET", "changeArchivalParameters?pv=RUN&samplingperiod=0.01", "", 400, "100ms"},
+	{"GET", "changeArchivalParameters?pv=RUN&samplingmethod=DELTA", "", 400, "SCAN"},
+	{"GET", "changeArchivalParameters?pv=nobody&samplingperiod=1", "", 404, "Unable to change the archival parameters for nobody"},
+	{"GET", "modifyMetaFields?pv=PAUSED", "", 400, "command"},
+	{"GET", "modifyMetaFields?command=clear", "", 400, "pv is missing"},
+	{"GET", "modifyMetaFields?pv=nobody&command=clear", "", 404, "typeinfo"},
+	{"GET", "modifyMetaFields?pv=RUN&command=clear", "", 409, "Please pause the pv RUN first"},
+	{"GET", "modifyMetaFields?pv=PAUSED&command=drop,HIHI", "", 400, "remove"},
+	{"GET", "modifyMetaFields?pv=PAUSED&command=add", "", 400, "add,A,B"},
+	{"GET", "modifyMetaFields?pv=PAUSED&command=clear,HIHI", "", 400, "clear"},
+	{"GET", "modifyMetaFields?pv=PAUSED&command=add,hihi", "", 400, "capitals"},
+	{"GET", "modifyMetaFields?pv=PAUSED&command=add,VAL", "", 400, "the PV itself"},
+	{"GET", "modifyMetaFields?pv=PAUSED,RUN&command=clear", "", 400, "one PV"},
+	{"GET", "skipAliasCheck", "", 400, "pv is missing"},
+	{"GET", "skipAliasCheck?pv=nobody", "", 404, "nobody"},
+	{"GET", "addAlias?pv=RUN", "", 400, "aliasname"},
+	{"GET", "addAlias?aliasname=X", "", 400, "pv is missing"},
+	{"GET", "addAlias?pv=RUN&aliasname=a%20b", "", 400, "a b"},
+	{"GET", "addAlias?pv=nobody&aliasname=X", "", 404, "nobody"},
+	{"GET", "addAlias?pv=RUN&aliasname=OTHER:A", "", 409, "archived itself"},
+	{"GET", "addAlias?pv=RUN&aliasname=NICK", "", 409, "already an alias of PAUSED"},
+	{"GET", "removeAlias?pv=RUN", "", 400, "aliasname"},
+	{"GET", "removeAlias?pv=RUN&aliasname=NOPE", "", 404, "not an alias"},
+	{"GET", "removeAlias?pv=RUN&aliasname=NICK", "", 404, "not an alias of RUN"},
+	{"GET", "setNamedFlag?value=true", "", 400, "name"},
+	{"GET", "setNamedFlag?name=F", "", 400, "value"},
+	{"GET", "setNamedFlag?name=F&value=1", "", 400, "neither true nor false"},
+	{"GET", "renamePV?newname=X", "", 400, "pv is missing"},
+	{"GET", "renamePV?pv=PAUSED", "", 400, "newname"},
+	{"GET", "renamePV?pv=PAUSED&newname=a%20b", "", 400, "a b"},
+	{"GET", "renamePV?pv=nobody&newname=X", "", 404, "nobody"},
+	{"GET", "renamePV?pv=RUN&newname=X", "", 200, "Need to pause PV before renaming RUN to X"},
+	{"GET", "renamePV?pv=PAUSED&newname=RUN", "", 200, "the new name  already exists "},
+	{"GET", "renamePV?pv=PAUSED&newname=NICK", "", 200, "already exists"},
+	{"GET", "modifyStoreURLForPV?pv=PAUSED&storage=STS", "", 400, "plugin_url"},
+	{"GET", "modifyStoreURLForPV?pv=nobody&storage=STS&plugin_url=x", "", 404, "nobody"},
+	{"GET", "modifyStoreURLForPV?pv=PAUSED&storage=STS&plugin_url=ftp%3A//x", "", 400, "Cannot parse URL"},
+	{"GET", "modifyStoreURLForPV?pv=PAUSED&storage=STS&plugin_url=pb%3A//localhost%3Fname%3DSTS", "", 400, "rootFolder"},
+	{"GET", "modifyStoreURLForPV?pv=PAUSED&storage=LTS&plugin_url=" + pluginURL, "", 404, "Cannot find store with name LTS"},
+	{"GET", "modifyStoreURLForPV?pv=RUN&storage=STS&plugin_url=" + pluginURL, "", 409, "PV is not paused RUN"},
+	{"GET", "putPVTypeInfo?pv=NEW&createnew=true", "", 405, "POST"},
+	{"POST", "putPVTypeInfo?createnew=true", stated(""), 400, "pv is missing"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=perhaps", stated(""), 400, "createnew"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", "", 400, "JSON"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", "[]", 400, "JSON"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", "{}", 400, "pvName"},
+	{"POST", "putPVTypeInfo?pv=CLONE&createnew=true", stated(""), 400, "The PV name in the call CLONE does not match the PV name in the typeinfo NEW"},
+	{"POST", "putPVTypeInfo?pv=NEW", stated(""), 404, "We do not have a typeinfo for PV NEW but the createnew flag has not been set"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", stated(`,"applianceIdentity":"appliance9"`), 400, "does not match the appliance identity"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", stated(`,"DBRType":"DBR_COMPLEX"`), 400, "not a type"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", stated(`,"elementCount":"-1"`), 400, "elementCount"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", stated(`,"paused":"maybe"`), 400, "paused"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", stated(`,"samplingMethod":"DONT_ARCHIVE"`), 400, "templates"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", stated(`,"usePVAccess":"true"`), 400, "Channel Access only"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", stated(`,"archiveFields":"HIHI"`), 400, "archiveFields"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", stated(`,"archiveFields":["hihi"]`), 400, "capitals"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", stated(`,"extraFields":["x"]`), 400, "extraFields"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", stated(`,"upperAlarmLimit":"high"`), 400, "upperAlarmLimit"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", stated(`,"creationTime":"yesterday"`), 400, "creationTime"},
+	{"POST", "putPVTypeInfo?pv=NEW&createnew=true", stated(`,"pvlogState":"asleep"`), 200, "paused"}, // a new one is paused, whatever it states
+	{"POST", "putPVTypeInfo?pv=NEW", stated(""), 409, "We already have a typeinfo for PV NEW but the override flag has not been set"},
+	{"POST", "putPVTypeInfo?pv=NEW&override=true", stated(`,"DBRType":"DBR_SCALAR_INT"`), 409, "type cannot become"},
+	{"POST", "putPVTypeInfo?pv=NICK&createnew=true", strings.ReplaceAll(stated(""), "NEW", "NICK"), 409, "alias of PAUSED"},
+	{"POST", "putPVTypeInfo?pv=OTHER-A&createnew=true", strings.ReplaceAll(stated(""), "NEW", "OTHER-A"), 409, "OTHER:A"},
+	{"GET", "importConfig", "", 405, "POST"},
+	{"POST", "importConfig", "", 400, "JSON array"},
+	{"POST", "importConfig", "{}", 400, "JSON array"},
+	{"POST", "importConfig", "[1]", 400, "item 0"},
+	{"POST", "importConfig", `[{"pvName":"X"`, 400, "item 0"},
+	{"POST", "importConfig", `[{"pvName":"X"}`, 400, "JSON array"},
+	{"POST", "importConfig", "[" + strings.Repeat(" ", 6000) + "]", 413, "less at once"},
+}
+
+// laterChanges are told what is wrong with them, and only then that a part of
+// pvlog is missing.
+var laterChanges = []struct {
+	path string
+	want int
+	says string
+}{
+	{"consolidateDataForPV?pv=PAUSED", 400, "storage"},
+	{"consolidateDataForPV?pv=nobody&storage=STS", 404, "nobody"},
+	{"consolidateDataForPV?pv=RUN&storage=STS", 200, "Cannot consolidate unless PV RUN is paused."},
+	{"consolidateDataForPV?pv=PAUSED&storage=LTS", 200, "Cannot find storage with name LTS for pv PAUSED"},
+	{"consolidateDataForPV?pv=PAUSED&storage=STS", 501, "between stores"},
+	{"changeStore?pv=PAUSED&storage=STS&newbackend=x", 400, "Cannot parse URL"},
+	{"changeStore?pv=RUN&storage=STS&newbackend=" + pluginURL, 200, "Need to pause PV before changing type for RUN"},
+	{"changeStore?pv=PAUSED&storage=LTS&newbackend=" + pluginURL, 200, "Cannot find storage"},
+	{"changeStore?pv=PAUSED&storage=STS&newbackend=" + pluginURL, 501, "rewrite"},
+	{"changeTypeForPV?pv=PAUSED", 400, "newtype"},
+	{"changeTypeForPV?pv=PAUSED&newtype=NOPE", 400, "not a type"},
+	{"changeTypeForPV?pv=PAUSED&newtype=DBR_UNKNOWN", 400, "DBR_SCALAR_DOUBLE"},
+	{"changeTypeForPV?pv=nobody&newtype=DBR_SCALAR_INT", 404, "nobody"},
+	{"changeTypeForPV?pv=RUN&newtype=DBR_SCALAR_INT", 200, "Need to pause PV before changing type for RUN"},
+	{"changeTypeForPV?pv=PAUSED&newtype=DBR_SCALAR_DOUBLE", 200, `"ok"`},
+	{"changeTypeForPV?pv=PAUSED&newtype=DBR_SCALAR_INT", 501, "rewrite"},
+	{"appendAndAliasPV?olderpv=PAUSED&newerpv=RUN", 400, "storage"},
+	{"appendAndAliasPV?olderpv=PAUSED&newerpv=nobody&storage=STS", 404, "nobody"},
+	{"appendAndAliasPV?olderpv=PAUSED&newerpv=RUN&storage=STS", 200, "Cannot append unless PV RUN is paused."},
+	{"appendAndAliasPV?olderpv=PAUSED&newerpv=NICK&storage=STS", 400, "itself"},
+	{"mergeInData?pv=PAUSED&storage=STS", 400, "other"},
+	{"mergeInData?pv=RUN&storage=STS&other=http%3A//x", 200, "Need to pause"},
+	{"mergeInData?pv=PAUSED&storage=STS&other=http%3A//x", 501, "other archivers"},
+	{"importDataFromPlugin?pv=PAUSED&from=x&to=y&src=a&dest=STS", 400, "ISO 8601"},
+	{"importDataFromPlugin?pv=PAUSED&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&src=a&dest=LTS", 404, "Unable to find storage plugin"},
+	{"importDataFromPlugin?pv=PAUSED&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&src=a&dest=STS", 501, "other archivers"},
+	{"reshardPV?pv=PAUSED&storage=STS&appliance=appliance0", 400, "same appliance"},
+	{"reshardPV?pv=PAUSED&storage=STS&appliance=other", 501, "one appliance"},
+	{"reassignAppliance?pv=nobody&appliance=other", 404, "nobody"},
+	{"uploadChannelArchiverConfiguration", 501, "external archivers"},
+	{"addExternalArchiverServer?externalarchiverserverurl=x", 501, "external archivers"},
+	{"restartArchivePVWorkflowThreadForThisAppliance", 501, "workflow"},
+}
+
 // TestWrongChangesAreToldWhatToDo asks each changing request for what it cannot
 // do: the answer is JSON that says what and what to do instead, or the
 // Appliance's validation, and the registry is as before.
@@ -31,145 +170,12 @@ func TestWrongChangesAreToldWhatToDo(t *testing.T) {
 	f.must(f.registry.Pause(context.Background(), actor, "PAUSED"))
 	f.must(f.registry.AddAlias(context.Background(), actor, registry.Alias{Alias: "NICK", PV: "PAUSED"}))
 	before := len(f.log.events)
-	const mgmt = "/mgmt/bpl/"
-	info := func(change string) string {
-		return `{"pvName":"NEW","DBRType":"DBR_SCALAR_DOUBLE","samplingMethod":"MONITOR","samplingPeriod":"1.0","applianceIdentity":"appliance0"` + change + `}`
-	}
-	cases := []struct {
-		method, path, body string
-		want               int
-		says               string // in error, hint or validation
-	}{
-		{"GET", mgmt + "archivePV?pv=C&timelimit=soon", "", 400, "timelimit"},
-		{"GET", mgmt + "archivePV?pv=C&timelimit=-1", "", 400, "seconds"},
-		{"GET", mgmt + "archivePV?pv=C&alias=a%20b", "", 400, "a b"},
-		{"GET", mgmt + "archivePV?pv=C&appliance=elsewhere", "", 400, "appliance0"},
-		{"GET", mgmt + "archivePV?pv=.HIHI", "", 400, "record name"},
-		{"GET", mgmt + "archivePV?pv=pva://C", "", 400, "pva://"},
-		{"GET", mgmt + "abortArchivingPV", "", 400, "pv is missing"},
-		{"GET", mgmt + "abortArchivingPV?pv=a%20b", "", 400, "a b"},
-		{"GET", mgmt + "abortArchivingPV?pv=RUN", "", 200, "\"no\""},
-		{"GET", mgmt + "changeArchivalParameters", "", 400, "pv is missing"},
-		{"GET", mgmt + "changeArchivalParameters?pv=RUN", "", 400, "samplingperiod"},
-		{"GET", mgmt + "changeArchivalParameters?pv=RUN&samplingperiod=x", "", 400, "seconds"},
-		{"GET", mgmt + "changeArchivalParameters?pv=RUN&samplingperiod=0.01", "", 400, "100ms"},
-		{"GET", mgmt + "changeArchivalParameters?pv=RUN&samplingmethod=DELTA", "", 400, "SCAN"},
-		{"GET", mgmt + "changeArchivalParameters?pv=nobody&samplingperiod=1", "", 404, "Unable to change the archival parameters for nobody"},
-		{"GET", mgmt + "modifyMetaFields?pv=PAUSED", "", 400, "command"},
-		{"GET", mgmt + "modifyMetaFields?command=clear", "", 400, "pv is missing"},
-		{"GET", mgmt + "modifyMetaFields?pv=nobody&command=clear", "", 404, "typeinfo"},
-		{"GET", mgmt + "modifyMetaFields?pv=RUN&command=clear", "", 409, "Please pause the pv RUN first"},
-		{"GET", mgmt + "modifyMetaFields?pv=PAUSED&command=drop,HIHI", "", 400, "remove"},
-		{"GET", mgmt + "modifyMetaFields?pv=PAUSED&command=add", "", 400, "add,A,B"},
-		{"GET", mgmt + "modifyMetaFields?pv=PAUSED&command=clear,HIHI", "", 400, "clear"},
-		{"GET", mgmt + "modifyMetaFields?pv=PAUSED&command=add,hihi", "", 400, "capitals"},
-		{"GET", mgmt + "modifyMetaFields?pv=PAUSED&command=add,VAL", "", 400, "the PV itself"},
-		{"GET", mgmt + "modifyMetaFields?pv=PAUSED,RUN&command=clear", "", 400, "one PV"},
-		{"GET", mgmt + "skipAliasCheck", "", 400, "pv is missing"},
-		{"GET", mgmt + "skipAliasCheck?pv=nobody", "", 404, "nobody"},
-		{"GET", mgmt + "addAlias?pv=RUN", "", 400, "aliasname"},
-		{"GET", mgmt + "addAlias?aliasname=X", "", 400, "pv is missing"},
-		{"GET", mgmt + "addAlias?pv=RUN&aliasname=a%20b", "", 400, "a b"},
-		{"GET", mgmt + "addAlias?pv=nobody&aliasname=X", "", 404, "nobody"},
-		{"GET", mgmt + "addAlias?pv=RUN&aliasname=OTHER:A", "", 409, "archived itself"},
-		{"GET", mgmt + "addAlias?pv=RUN&aliasname=NICK", "", 409, "already an alias of PAUSED"},
-		{"GET", mgmt + "removeAlias?pv=RUN", "", 400, "aliasname"},
-		{"GET", mgmt + "removeAlias?pv=RUN&aliasname=NOPE", "", 404, "not an alias"},
-		{"GET", mgmt + "removeAlias?pv=RUN&aliasname=NICK", "", 404, "not an alias of RUN"},
-		{"GET", mgmt + "setNamedFlag?value=true", "", 400, "name"},
-		{"GET", mgmt + "setNamedFlag?name=F", "", 400, "value"},
-		{"GET", mgmt + "setNamedFlag?name=F&value=1", "", 400, "neither true nor false"},
-		{"GET", mgmt + "renamePV?newname=X", "", 400, "pv is missing"},
-		{"GET", mgmt + "renamePV?pv=PAUSED", "", 400, "newname"},
-		{"GET", mgmt + "renamePV?pv=PAUSED&newname=a%20b", "", 400, "a b"},
-		{"GET", mgmt + "renamePV?pv=nobody&newname=X", "", 404, "nobody"},
-		{"GET", mgmt + "renamePV?pv=RUN&newname=X", "", 200, "Need to pause PV before renaming RUN to X"},
-		{"GET", mgmt + "renamePV?pv=PAUSED&newname=RUN", "", 200, "the new name  already exists "},
-		{"GET", mgmt + "renamePV?pv=PAUSED&newname=NICK", "", 200, "already exists"},
-		{"GET", mgmt + "modifyStoreURLForPV?pv=PAUSED&storage=STS", "", 400, "plugin_url"},
-		{"GET", mgmt + "modifyStoreURLForPV?pv=nobody&storage=STS&plugin_url=x", "", 404, "nobody"},
-		{"GET", mgmt + "modifyStoreURLForPV?pv=PAUSED&storage=STS&plugin_url=ftp%3A//x", "", 400, "Cannot parse URL"},
-		{"GET", mgmt + "modifyStoreURLForPV?pv=PAUSED&storage=STS&plugin_url=pb%3A//localhost%3Fname%3DSTS", "", 400, "rootFolder"},
-		{"GET", mgmt + "modifyStoreURLForPV?pv=PAUSED&storage=LTS&plugin_url=" + pluginURL, "", 404, "Cannot find store with name LTS"},
-		{"GET", mgmt + "modifyStoreURLForPV?pv=RUN&storage=STS&plugin_url=" + pluginURL, "", 409, "PV is not paused RUN"},
-		{"GET", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", "", 405, "POST"},
-		{"POST", mgmt + "putPVTypeInfo?createnew=true", info(""), 400, "pv is missing"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=perhaps", info(""), 400, "createnew"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", "", 400, "JSON"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", "[]", 400, "JSON"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", "{}", 400, "pvName"},
-		{"POST", mgmt + "putPVTypeInfo?pv=CLONE&createnew=true", info(""), 400, "The PV name in the call CLONE does not match the PV name in the typeinfo NEW"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW", info(""), 404, "We do not have a typeinfo for PV NEW but the createnew flag has not been set"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", info(`,"applianceIdentity":"appliance9"`), 400, "does not match the appliance identity"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", info(`,"DBRType":"DBR_COMPLEX"`), 400, "not a type"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", info(`,"elementCount":"-1"`), 400, "elementCount"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", info(`,"paused":"maybe"`), 400, "paused"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", info(`,"samplingMethod":"DONT_ARCHIVE"`), 400, "templates"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", info(`,"usePVAccess":"true"`), 400, "Channel Access only"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", info(`,"archiveFields":"HIHI"`), 400, "archiveFields"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", info(`,"archiveFields":["hihi"]`), 400, "capitals"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", info(`,"extraFields":["x"]`), 400, "extraFields"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", info(`,"upperAlarmLimit":"high"`), 400, "upperAlarmLimit"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", info(`,"creationTime":"yesterday"`), 400, "creationTime"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&createnew=true", info(`,"pvlogState":"asleep"`), 200, "paused"}, // a new one is paused, whatever it states
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW", info(""), 409, "We already have a typeinfo for PV NEW but the override flag has not been set"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NEW&override=true", info(`,"DBRType":"DBR_SCALAR_INT"`), 409, "type cannot become"},
-		{"POST", mgmt + "putPVTypeInfo?pv=NICK&createnew=true", strings.ReplaceAll(info(""), "NEW", "NICK"), 409, "alias of PAUSED"},
-		{"POST", mgmt + "putPVTypeInfo?pv=OTHER-A&createnew=true", strings.ReplaceAll(info(""), "NEW", "OTHER-A"), 409, "OTHER:A"},
-		{"GET", mgmt + "importConfig", "", 405, "POST"},
-		{"POST", mgmt + "importConfig", "", 400, "JSON array"},
-		{"POST", mgmt + "importConfig", "{}", 400, "JSON array"},
-		{"POST", mgmt + "importConfig", "[1]", 400, "item 0"},
-		{"POST", mgmt + "importConfig", `[{"pvName":"X"`, 400, "item 0"},
-		{"POST", mgmt + "importConfig", `[{"pvName":"X"}`, 400, "JSON array"},
-		{"POST", mgmt + "importConfig", "[" + strings.Repeat(" ", 6000) + "]", 413, "less at once"},
-	}
-	for _, later := range []struct {
-		path string
-		want int
-		says string
-	}{
-		{"consolidateDataForPV?pv=PAUSED", 400, "storage"},
-		{"consolidateDataForPV?pv=nobody&storage=STS", 404, "nobody"},
-		{"consolidateDataForPV?pv=RUN&storage=STS", 200, "Cannot consolidate unless PV RUN is paused."},
-		{"consolidateDataForPV?pv=PAUSED&storage=LTS", 200, "Cannot find storage with name LTS for pv PAUSED"},
-		{"consolidateDataForPV?pv=PAUSED&storage=STS", 501, "between stores"},
-		{"changeStore?pv=PAUSED&storage=STS&newbackend=x", 400, "Cannot parse URL"},
-		{"changeStore?pv=RUN&storage=STS&newbackend=" + pluginURL, 200, "Need to pause PV before changing type for RUN"},
-		{"changeStore?pv=PAUSED&storage=LTS&newbackend=" + pluginURL, 200, "Cannot find storage"},
-		{"changeStore?pv=PAUSED&storage=STS&newbackend=" + pluginURL, 501, "rewrite"},
-		{"changeTypeForPV?pv=PAUSED", 400, "newtype"},
-		{"changeTypeForPV?pv=PAUSED&newtype=NOPE", 400, "not a type"},
-		{"changeTypeForPV?pv=PAUSED&newtype=DBR_UNKNOWN", 400, "DBR_SCALAR_DOUBLE"},
-		{"changeTypeForPV?pv=nobody&newtype=DBR_SCALAR_INT", 404, "nobody"},
-		{"changeTypeForPV?pv=RUN&newtype=DBR_SCALAR_INT", 200, "Need to pause PV before changing type for RUN"},
-		{"changeTypeForPV?pv=PAUSED&newtype=DBR_SCALAR_DOUBLE", 200, `"ok"`},
-		{"changeTypeForPV?pv=PAUSED&newtype=DBR_SCALAR_INT", 501, "rewrite"},
-		{"appendAndAliasPV?olderpv=PAUSED&newerpv=RUN", 400, "storage"},
-		{"appendAndAliasPV?olderpv=PAUSED&newerpv=nobody&storage=STS", 404, "nobody"},
-		{"appendAndAliasPV?olderpv=PAUSED&newerpv=RUN&storage=STS", 200, "Cannot append unless PV RUN is paused."},
-		{"appendAndAliasPV?olderpv=PAUSED&newerpv=NICK&storage=STS", 400, "itself"},
-		{"mergeInData?pv=PAUSED&storage=STS", 400, "other"},
-		{"mergeInData?pv=RUN&storage=STS&other=http%3A//x", 200, "Need to pause"},
-		{"mergeInData?pv=PAUSED&storage=STS&other=http%3A//x", 501, "other archivers"},
-		{"importDataFromPlugin?pv=PAUSED&from=x&to=y&src=a&dest=STS", 400, "ISO 8601"},
-		{"importDataFromPlugin?pv=PAUSED&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&src=a&dest=LTS", 404, "Unable to find storage plugin"},
-		{"importDataFromPlugin?pv=PAUSED&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&src=a&dest=STS", 501, "other archivers"},
-		{"reshardPV?pv=PAUSED&storage=STS&appliance=appliance0", 400, "same appliance"},
-		{"reshardPV?pv=PAUSED&storage=STS&appliance=other", 501, "one appliance"},
-		{"reassignAppliance?pv=nobody&appliance=other", 404, "nobody"},
-		{"uploadChannelArchiverConfiguration", 501, "external archivers"},
-		{"addExternalArchiverServer?externalarchiverserverurl=x", 501, "external archivers"},
-		{"restartArchivePVWorkflowThreadForThisAppliance", 501, "workflow"},
-	} {
-		cases = append(cases, struct {
-			method, path, body string
-			want               int
-			says               string
-		}{"GET", mgmt + later.path, "", later.want, later.says})
+	cases := slices.Clone(wrongChanges)
+	for _, later := range laterChanges {
+		cases = append(cases, wrongChange{"GET", later.path, "", later.want, later.says})
 	}
 	for _, c := range cases {
-		resp, text := f.ask(c.method, c.path, "", c.body)
+		resp, text := f.ask(c.method, "/mgmt/bpl/"+c.path, "", c.body)
 		if resp.StatusCode != c.want {
 			t.Errorf("%s %s: %d %s, want %d", c.method, c.path, resp.StatusCode, text, c.want)
 		}
