@@ -35,7 +35,7 @@ var differences = map[int]difference{
 	30: {why: "the recording ends within the answer", repair: untilLastLine, partial: true},
 	31: {why: "a PV that has connected is archived at once, and not kept back for a minute", repair: onlyRow("no:such:pv")},
 	34: {why: "a PV that has not connected yet stands in it with rate 0: it has a channel", repair: withRow(`{"pvName":"no:such:pv","eventRate":"0.0"}`)},
-	38: {why: "their archive fields were just chosen", like: `[{"pvName":"R:CNT","instance":"appliance0","modificationTime":"Nov/23/2026 17:45:27 UTC"}]`},
+	38: {why: "their policy was applied again when their type was known", like: `[{"pvName":"R:CNT","instance":"appliance0","modificationTime":"Nov/23/2026 17:45:27 UTC"}]`},
 	43: {why: "nothing was dropped for want of room", like: `[]`},
 	56: {why: badInput, status: 400},
 	59: {why: "the Appliance writes no JSON; " + aliasIs, like: `["never:asked","R:CNT.EGU"]`},
@@ -76,6 +76,9 @@ var differences = map[int]difference{
 	150: {why: badInput, status: 400},
 	163: {why: badInput, status: 409},
 	164: {why: badInput, status: 400},
+	159: {why: "a policy that does not exist is not taken for another one", repair: func(text string) string {
+		return strings.Replace(text, `"Archive request submitted"`, `"Exception occured","validation":"PV new:j: default.yaml has no policy \"nope\"; it has Default"`, 1)
+	}},
 	160: {why: badInput, status: 400},
 	161: {why: "names may come as text, one a line, as for pauseArchivingPV", status: 200, like: `[{"pvName":"new:text","status":"Archive request submitted"},{"pvName":"new:text2","status":"Archive request submitted"}]`},
 }
@@ -116,17 +119,6 @@ func withField(text string) string {
 // untilLastLine closes a list whose last line is cut off.
 func untilLastLine(text string) string {
 	return text[:strings.LastIndex(text, ",\n")] + "]"
-}
-
-// Parts that requests wait for.
-const (
-	noReasons = "drops of a PV are not counted by reason yet"
-)
-
-// pendingAnswers are requests that pvlog does not answer yet: it shrinks.
-var pendingAnswers = map[int]string{
-	42: noReasons,
-	45: noReasons,
 }
 
 // moreKeys are keys that the Appliance's answers do not have.

@@ -40,7 +40,7 @@ func workflowState(p standing) string {
 func (s *Server) disconnected() report {
 	return report{channels: true, limit: -1, ascending: true, stamps: true,
 		rank: func(p standing) (float64, bool) {
-			return instant(s.lostAt(p)), p.info.State == schema.Archiving && p.info.DBRType != schema.UnknownType && !p.channel.Connected
+			return instant(s.lostAt(p)), p.info.State == schema.Archiving && p.info.DBRType != schema.UnknownType && !p.channel.Connected && !p.channel.Gated
 		},
 		row: func(p standing) texts {
 			lost := s.lostAt(p)
@@ -77,9 +77,10 @@ func (s *Server) metaGets() report {
 }
 
 // connectedCounts answers the numbers of PVs by the state of their connection.
+// One that its controlling PV holds back counts as paused, as in the Appliance.
 func (s *Server) connectedCounts(w http.ResponseWriter, _ url.Values) error {
 	e := s.options.Engine()
-	paused := s.options.Registry.Counts()[schema.Paused]
+	paused := s.options.Registry.Counts()[schema.Paused] + e.Gated
 	writeJSON(w, http.StatusOK, map[string]string{"total": strconv.Itoa(e.Total + paused), "connected": strconv.Itoa(e.Connected),
 		"disconnected": strconv.Itoa(e.Total - e.Connected), "paused": strconv.Itoa(paused)})
 	return nil

@@ -33,6 +33,8 @@ type ChannelStatus struct {
 	Appended       uint64         // samples that the log took
 	OverflowDrops  uint64         // samples that the log had no room for
 	Errors         uint64         // updates without a value, failed gets
+	Gated          bool           // kept without a channel by its controlling PV
+	Gate           string         // what the controlling PV says, in words; "" if there is none
 }
 
 // Archived is what the archive has done for a PV since it was registered.
@@ -47,6 +49,7 @@ type Archived struct {
 type Engine struct {
 	Connected, Connecting, Disconnected int // channels by the state of their connection
 	Total                               int // channels, those that were never tried included
+	Gated                               int // PVs that their controlling PV keeps without a channel, not in Total
 	CAChannels                          int // channels of Channel Access, those of fields included
 	Searching                           int // CAChannels whose IOC is searched for
 

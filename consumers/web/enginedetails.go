@@ -20,6 +20,9 @@ func (s *Server) samplingDetails(p standing) []detail {
 	d.add("Channel Name", string(p.info.PV))
 	d.add("Host name", or(c.Host, p.info.Host))
 	d.add("Controlling PV", string(p.info.ControllingPV))
+	if c.Gate != "" {
+		d.add("What the controlling PV says", c.Gate)
+	}
 	d.add("Is engine currently archiving this?", yes(p.running, "yes", "no"))
 	d.add("Archiver DBR type (initial)", p.info.DBRType.String())
 	d.add("Archiver DBR type (from CA)", observed(p).String())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type totals struct {
 
 func (s *Server) totals() totals {
 	t := totals{Engine: s.options.Engine(), paused: s.options.Registry.Counts()[schema.Paused]}
+	t.paused += t.Gated // as in the Appliance
 	for _, info := range s.options.Registry.All() {
 		if info.State == schema.Archiving && info.DBRType == schema.UnknownType {
 			t.pending++
@@ -99,7 +101,7 @@ func (s *Server) instanceDetails(w http.ResponseWriter, values url.Values) error
 	if err := s.mine(values); err != nil {
 		return err
 	}
-	return writeList(w, append(s.identityDetails(), s.engineTotals(s.totals())...))
+	return writeList(w, s.instanceLines(s.totals()))
 }
 
 func (s *Server) applianceDetails(w http.ResponseWriter, values url.Values) error {
@@ -107,7 +109,7 @@ func (s *Server) applianceDetails(w http.ResponseWriter, values url.Values) erro
 		return err
 	}
 	t := s.totals()
-	lines := append(s.identityDetails(), s.engineTotals(t)...)
+	lines := s.instanceLines(t)
 	d := details{source: "mgmt"}
 	d.add("PVs in archive workflow", strconv.Itoa(t.pending))
 	d.add("Aggregated appliance storage rate (in GB/year)", round(t.bytes*86400*365/gigabyte))
@@ -118,17 +120,17 @@ func (s *Server) applianceDetails(w http.ResponseWriter, values url.Values) erro
 
 // engineMetrics answers the engine's lines alone.
 func (s *Server) engineMetrics(w http.ResponseWriter, _ url.Values) error {
-	return writeList(w, s.engineTotals(s.totals())[:engineLines])
+	return writeList(w, engineTotals(s.totals()))
 }
 
-func (s *Server) identityDetails() []detail {
-	return []detail{{"Appliance Identity", s.options.Identity, "mgmt"}, {"Uptime", uptime(time.Since(s.started)), "mgmt"}}
+// instanceLines are the lines of all parts of this appliance.
+func (s *Server) instanceLines(t totals) []detail {
+	lines := []detail{{"Appliance Identity", s.options.Identity, "mgmt"}, {"Uptime", uptime(time.Since(s.started)), "mgmt"}}
+	return slices.Concat(lines, engineTotals(t), s.retrievalDetails(""))
 }
 
-// engineLines is how many lines of engineTotals are not of retrieval.
-const engineLines = 18
-
-func (s *Server) engineTotals(t totals) []detail {
+// engineTotals are the lines of engine and archive.
+func engineTotals(t totals) []detail {
 	d := details{source: "ENGINE"}
 	d.add("Total PV count", strconv.Itoa(t.Total+t.paused))
 	d.add("Disconnected PV count", strconv.Itoa(t.Total-t.Connected))
@@ -147,8 +149,7 @@ func (s *Server) engineTotals(t totals) []detail {
 	d.add("Benchmark - writing at (events/sec)", round(t.perSecond))
 	d.add("PVs pending computation of meta info", strconv.Itoa(t.pending))
 	d.add("Total number of CAJ channels", strconv.Itoa(t.CAChannels))
-	d.lines = append(d.lines, detail{"Channels with pending search requests", fmt.Sprintf("%d of %d", t.Searching, t.CAChannels), "engine"})
-	return append(d.lines, s.retrievalDetails("")...)
+	return append(d.lines, detail{"Channels with pending search requests", fmt.Sprintf("%d of %d", t.Searching, t.CAChannels), "engine"})
 }
 
 // mine refuses the name of another appliance: there is only this one.

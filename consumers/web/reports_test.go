@@ -21,6 +21,7 @@ func reportFixture(t *testing.T) *fixture {
 		"B": {State: "Connected", Connected: true, Host: "ioc:5064", LastEvent: event.Add(-time.Minute), FirstConnected: begin, EventRate: 10, ByteRate: 512, Received: 4},
 		"C": {State: "Disconnected", Host: "ioc:5064", LastEvent: event.Add(-time.Hour), FirstConnected: begin, LostAt: time.Now().Add(time.Hour), Losses: 7},
 		"E": {State: "Connecting"},
+		"G": {State: "Idle", Gated: true, Gate: "not archived: its value is 0"},
 	}
 	archived := map[schema.PVName]Archived{
 		"A": {Stored: 9, Last: event, Drops: map[string]uint64{"order": 2, "drift_future": 1, "type": 5, "file": 1}},
@@ -31,12 +32,12 @@ func reportFixture(t *testing.T) *fixture {
 		o.Parts = Parts{
 			Archived: func(pv schema.PVName) (Archived, bool) { a, ok := archived[pv]; return a, ok },
 			Engine: func() Engine {
-				return Engine{Total: 4, Connected: 2, Connecting: 1, Disconnected: 1, CAChannels: 6, Searching: 2, Rounds: 2, Files: 5}
+				return Engine{Gated: 1, Total: 4, Connected: 2, Connecting: 1, Disconnected: 1, CAChannels: 6, Searching: 2, Rounds: 2, Files: 5}
 			},
 			Spaces: func() []Space { return []Space{{Store: "STS", Free: 3 << 30, Total: 4 << 30}} },
 		}
 	})
-	f.archive("A", "B", "C", "D")
+	f.archive("A", "B", "C", "D", "G")
 	f.must(f.registry.Archive(context.Background(), actor, registry.Request{PV: "E"}))
 	f.must(f.registry.Pause(context.Background(), actor, "D"))
 	f.put("A", 2)
@@ -67,13 +68,13 @@ func rows(t *testing.T, answer any, key string) string {
 func TestReportsTellWhatIsCounted(t *testing.T) {
 	f := reportFixture(t)
 	for _, c := range []struct{ path, key, want string }{
-		{"mgmt/bpl/getEventRateReport", "eventRate", "B:10 A:2.5 C:0 E:0"},
+		{"mgmt/bpl/getEventRateReport", "eventRate", "B:10 A:2.5 C:0 E:0 G:0"},
 		{"mgmt/bpl/getEventRateReport?limit=1", "eventRate", "B:10"},
 		{"mgmt/bpl/getEventRateReport?limit=0", "eventRate", ""},
-		{"engine/bpl/getEventRateReport?limit=-1", "eventRate", "B:10 A:2.5 C:0 E:0"},
+		{"engine/bpl/getEventRateReport?limit=-1", "eventRate", "B:10 A:2.5 C:0 E:0 G:0"},
 		{"mgmt/bpl/getStorageRateReport?limit=2", "storageRate_KBperHour", "A:3600 B:1800"},
 		{"mgmt/bpl/getStorageRateReport?limit=1", "storageRate_MBperDay", "A:84.375"},
-		{"mgmt/bpl/getLostConnectionsReport", "lostConnections", "C:7 A:1 B:0 E:0"},
+		{"mgmt/bpl/getLostConnectionsReport", "lostConnections", "C:7 A:1 B:0 E:0 G:0"},
 		{"mgmt/bpl/getLostConnectionsReport?limit=1", "currentlyConnected", "C:No"},
 		{"mgmt/bpl/getPVsByDroppedEventsTimestamp", "eventsDropped", "A:3 B:3"},
 		{"mgmt/bpl/getPVsByDroppedEventsTypeChange", "eventsDropped", "A:5"},
@@ -85,7 +86,7 @@ func TestReportsTellWhatIsCounted(t *testing.T) {
 		{"mgmt/bpl/getCurrentlyDisconnectedPVs", "commandThreadID", "C:0"},
 		{"mgmt/bpl/getSilentPVsReport?limit=1", "instance", "E:appliance0"},
 		{"mgmt/bpl/getRecentlyModifiedPVs", "instance", "D:appliance0"},
-		{"mgmt/bpl/getRecentlyAddedPVs?limit=2", "instance", "E:appliance0 D:appliance0"},
+		{"mgmt/bpl/getRecentlyAddedPVs?limit=2", "instance", "E:appliance0 G:appliance0"},
 		{"mgmt/bpl/getArchivedWaveforms", "elementCount", ""},
 	} {
 		status, answer := f.get("/" + c.path)
@@ -99,7 +100,7 @@ func TestSilentPVsAreOldestFirst(t *testing.T) {
 	f := reportFixture(t)
 	_, answer := f.get("/mgmt/bpl/getSilentPVsReport")
 	// that of C is read from its file, as it had none since the start
-	want := "E:Never B:" + reportTime(begin.Add(59*time.Minute)) + " A:" + reportTime(begin.Add(time.Hour)) + " C:" + reportTime(begin.Add(69*time.Minute))
+	want := "E:Never G:Never B:" + reportTime(begin.Add(59*time.Minute)) + " A:" + reportTime(begin.Add(time.Hour)) + " C:" + reportTime(begin.Add(69*time.Minute))
 	if got := rows(t, answer, "lastKnownEvent"); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -144,14 +145,14 @@ func TestMetricsAreSums(t *testing.T) {
 	f.get("/retrieval/data/getData.json?pv=A&from=2026-11-23T00:00:00Z&to=2026-11-24T00:00:00Z")
 	_, answer := f.get("/mgmt/bpl/getInstanceMetrics")
 	m := answer.([]any)[0].(map[string]any)
-	for key, want := range map[string]string{"eventRate": "12.5", "dataRate": "1536", "pvCount": "5", "connectedPVCount": "2", "disconnectedPVCount": "2",
+	for key, want := range map[string]string{"eventRate": "12.5", "dataRate": "1536", "pvCount": "6", "connectedPVCount": "2", "disconnectedPVCount": "2",
 		"avgChannelsWrittenPerCycle": "2.5", "Number of Retrieval Requests": "1", "Number of unique users": "1", "status": "Working", "instance": "appliance0"} {
 		if m[key] != want {
 			t.Errorf("%s is %v, want %s", key, m[key], want)
 		}
 	}
 	_, answer = f.get("/engine/bpl/getConnectedPVCountForAppliance")
-	if fmt.Sprint(answer) != "map[connected:2 disconnected:2 paused:1 total:5]" {
+	if fmt.Sprint(answer) != "map[connected:2 disconnected:2 paused:2 total:6]" {
 		t.Errorf("%v", answer)
 	}
 	_, answer = f.get("/mgmt/bpl/getApplianceMetricsForAppliance?appliance=appliance0")
@@ -159,7 +160,7 @@ func TestMetricsAreSums(t *testing.T) {
 	for _, line := range answer.([]any) {
 		lines[line.(map[string]any)["name"].(string)] = line.(map[string]any)["value"]
 	}
-	if lines["Channels with pending search requests"] != "2 of 6" || lines["PVs in archive workflow"] != "1" || lines["Paused PV count"] != "1" {
+	if lines["Channels with pending search requests"] != "2 of 6" || lines["PVs in archive workflow"] != "1" || lines["Paused PV count"] != "2" {
 		t.Errorf("%v", lines)
 	}
 	if status, answer := f.get("/mgmt/bpl/getApplianceMetricsForAppliance?appliance=other"); status != http.StatusNotFound {

@@ -42,7 +42,7 @@ func (a *Appliance) engineWork() web.Engine {
 	counts, health, waiting := a.engine.Counts(), a.archive.Health(), a.streams.Samples().Waiting()
 	numbers := a.numbers()
 	return web.Engine{
-		Total: counts.Total, Connected: counts.Connected, Connecting: counts.Connecting, Disconnected: counts.Disconnected,
+		Total: counts.Total, Connected: counts.Connected, Connecting: counts.Connecting, Disconnected: counts.Disconnected, Gated: counts.Gated,
 		CAChannels: int(numbers["pvlog_caclient_channels"]), Searching: int(numbers["pvlog_caclient_searched_channels"]),
 		WaitingSamples: int(waiting.Samples),
 		Took:           health.Took, Every: max(shortestRound, 4*health.Took),

@@ -47,7 +47,21 @@ func (a *Appliance) channel(pv schema.PVName) (web.ChannelStatus, bool) {
 		EventRate: s.EventRate, ByteRate: s.ByteRate,
 		Subscribed: s.Subscribed, Type: s.Type, Count: s.Count, Observed: s.Observed,
 		Received: s.Received, Appended: s.Appended, OverflowDrops: s.OverflowDrops, Errors: s.TransientErrors,
+		Gated: s.Gate.PV != "" && !s.Gate.Open, Gate: gateWords(s.Gate),
 	}, true
+}
+
+// gateWords tells what a controlling PV says.
+func gateWords(g ingest.Gate) string {
+	switch {
+	case g.PV == "":
+		return ""
+	case !g.Known:
+		return "its value is not known yet: archived"
+	case g.Open:
+		return "archived since " + g.Since.UTC().Format(time.RFC3339) + ": its value is " + g.Value
+	}
+	return "not archived since " + g.Since.UTC().Format(time.RFC3339) + ": its value is " + g.Value
 }
 
 // deleteData moves the files of a deleted PV aside.
