@@ -39,7 +39,7 @@ type evidence struct {
 	waiting  int  // samples in the archive's buffer
 	health   archive.Health
 
-	spaces   []web.Space // of the stores
+	spaces []web.Space // of the stores
 
 	drops    []streams.StoredDrop // the newest, oldest first
 	dropsErr error
