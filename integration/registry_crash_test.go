@@ -67,7 +67,7 @@ func TestKilledBulkArchiveIsCompleted_S10_S26(t *testing.T) {
 		if len(pvs) != bulkPVs {
 			return fmt.Errorf("%d are", len(pvs))
 		}
-		return nil
+		return s.changesClosed()
 	})
 	s.stop()
 	found := s.registryEvents()
@@ -77,6 +77,25 @@ func TestKilledBulkArchiveIsCompleted_S10_S26(t *testing.T) {
 	if found.opened != 1 || found.closed != 1 || len(found.requested) != bulkPVs || found.changed != bulkPVs || found.failed != 0 {
 		t.Errorf("%d changes opened, %d closed with %d changed and %d failed, %d PVs", found.opened, found.closed, found.changed, found.failed, len(found.requested))
 	}
+}
+
+// changesClosed gives an error while a command on many PVs is under way.
+func (s *server) changesClosed() error {
+	var page struct {
+		Changes []struct {
+			ID     string
+			Closed uint64
+		}
+	}
+	if err := s.getJSON("/api/v1/changes", nil, &page); err != nil {
+		return err
+	}
+	for _, c := range page.Changes {
+		if c.Closed == 0 {
+			return fmt.Errorf("change %s is not closed", c.ID)
+		}
+	}
+	return nil
 }
 
 // postBulk asks for all PVs in one request; the channel is closed when it is

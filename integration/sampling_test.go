@@ -186,7 +186,7 @@ func TestCountersOfAPVSurviveAKill_S7(t *testing.T) {
 	s.awaitDetail("sim:a", "Samples dropped: order", "10")
 	s.kill()
 	s.start()
-	s.awaitConnected("sim:a")
+	s.awaitMetric("pvlog_ingest_samples_received_total", 1) // it is subscribed again
 	posts(t, ioc, "sim:a", begin, 50, 5)
 	s.awaitDetail("sim:a", "Samples stored", "56")
 	s.awaitDetail("sim:a", "Samples dropped: order", "10")

@@ -10,6 +10,84 @@ import (
 	"pvlog/schema"
 )
 
+const pvs = "/api/v1/pvs"
+
+// wrongRequests are requests to a server with the PVs A and R:B, and what they
+// are told.
+var wrongRequests = []struct {
+	method, path, contentType, body string
+	want                            int
+	code, says                      string // in detail or hint
+}{
+	{"GET", "/api/v1", "", "", 404, "not_found", "GET / lists"},
+	{"GET", "/api/v1/nowhere", "", "", 404, "not_found", "/api/v1/nowhere"},
+	{"PUT", pvs, "", "{}", 405, "method_not_allowed", "GET, HEAD, POST"},
+	{"GET", pvs + "?stat=paused", "", "", 400, "invalid", `"stat"`},
+	{"GET", pvs + "?state=asleep", "", "", 400, "invalid", "never_connected"},
+	{"GET", pvs + "?limit=0", "", "", 400, "invalid", "1 to 10000"},
+	{"GET", pvs + "?limit=many", "", "", 400, "invalid", "many"},
+	{"GET", pvs + "?glob=A&glob=B", "", "", 400, "invalid", "2 times"},
+	{"GET", pvs + "/nobody", "", "", 404, "not_found", "PV nobody"},
+	{"GET", pvs + "/bad%20name", "", "", 400, "invalid", "bad name"},
+	{"GET", pvs + "/A?at=yesterday", "", "", 400, "invalid", "ISO 8601"},
+	{"GET", pvs + "/A?at=2999-01-01T00:00:00Z", "", "", 400, "invalid", "future"},
+	{"GET", pvs + "/A?at=1999-01-01T00:00:00Z", "", "", 404, "not_found", "history"},
+	{"GET", pvs + "/nobody/history", "", "", 404, "not_found", "PV nobody"},
+	{"GET", pvs + "/A/history?after=x", "", "", 400, "invalid", "sequence"},
+	{"POST", pvs, "", "", 400, "invalid", "names no PV"},
+	{"POST", pvs, "", "[]", 400, "invalid", "names no PV"},
+	{"POST", pvs, "application/json", `{"pv":`, 400, "invalid", "JSON"},
+	{"POST", pvs, "", `{"pv":"C","samplingmethod":"SCAN"}`, 400, "invalid", `"samplingmethod"`},
+	{"POST", pvs, "", `["C",{"pv":"D","colour":"red"}]`, 400, "invalid", `entry 2: the member "colour"`},
+	{"POST", pvs, "", `{"pv":"C","glob":"*"}`, 400, "invalid", `"glob"`},
+	{"POST", pvs, "", `{"pv":"C","period":"fast"}`, 400, "invalid", "period"},
+	{"POST", pvs, "", `{"pv":"C","method":"NOPE"}`, 400, "invalid", "SCAN_GET"},
+	{"POST", pvs, "", `{"pv":"C","period":0.001}`, 400, "invalid", "period 1ms of C"},
+	{"POST", pvs, "", `{"pv":"C","period":-1}`, 400, "invalid", "seconds"},
+	{"POST", pvs, "", `{"pv":"C","deadband":-1}`, 400, "invalid", "deadband"},
+	{"POST", pvs, "", `{"pv":"C","drift":{"past":0.5}}`, 400, "invalid", "whole seconds"},
+	{"POST", pvs, "", `{"pv":"C","drift":{"passed":1}}`, 400, "invalid", `"passed"`},
+	{"POST", pvs, "", `{"pv":"C","controlling_pv":"x y"}`, 400, "invalid", "controlling_pv"},
+	{"POST", pvs, "", `{"pv":"C","fields":["val"]}`, 400, "invalid", "capitals"},
+	{"POST", pvs, "", `{"pv":"C","time_limit":-1}`, 400, "invalid", "time_limit"},
+	{"POST", pvs, "", `{"pv":"C","alias":"x y"}`, 400, "invalid", "alias of C"},
+	{"POST", pvs, "", `{"pv":"R-B"}`, 409, "conflict", "R:B"},
+	{"POST", pvs, "", `{"pv":"C*"}`, 400, "invalid", "patterns"},
+	{"POST", pvs, "", `{"pv":"C","change_id":"two words"}`, 400, "invalid", "two words"},
+	{"POST", pvs + "?dryrun=true", "", `{"pv":"C"}`, 400, "invalid", `"dryrun"`},
+	{"POST", pvs + "?dry_run=perhaps", "", `{"pv":"C"}`, 400, "invalid", "dry_run"},
+	{"POST", pvs, "text/csv", "C,SCAN\n", 400, "invalid", `column "C"`},
+	{"POST", pvs, "text/csv", "method\nSCAN\n", 400, "invalid", "column pv"},
+	{"POST", pvs, "text/csv", "pv,colour\nC,red\n", 400, "invalid", `"colour"`},
+	{"POST", pvs, "text/csv", "pv,period\nC,fast\n", 400, "invalid", "line 2: period"},
+	{"POST", pvs, "text/csv", "pv,period\nC\n", 400, "invalid", "line 2"},
+	{"POST", pvs, "application/xml", "<pv/>", 415, "unsupported_media_type", "text/csv"},
+	{"POST", pvs, "", `["` + strings.Repeat("x", 3000) + `"]`, 413, "too_large", "several requests"},
+	{"PATCH", pvs + "/nobody", "", `{"period":1}`, 404, "not_found", "PV nobody"},
+	{"PATCH", pvs + "/A", "", `{"state":"paused"}`, 400, "invalid", `"state"`},
+	{"PATCH", pvs + "/A", "", "", 400, "invalid", "no body"},
+	{"PATCH", pvs + "/A", "", `{"period":1e9}`, 400, "invalid", "period"},
+	{"POST", pvs + ":pause", "", `{"pv":"nobody"}`, 404, "not_found", "pause PV nobody"},
+	{"POST", pvs + ":pause", "", `{"glob":"X:*"}`, 404, "not_found", "X:*"},
+	{"POST", pvs + ":pause", "", `{"pv":"A","period":1}`, 400, "invalid", `"period"`},
+	{"POST", pvs + ":configure", "", `{"pv":"A"}`, 400, "invalid", "no setting"},
+	{"POST", pvs + ":delete", "", `{"pv":"A"}`, 409, "conflict", "paused"},
+	{"POST", pvs + ":delete", "", `{"pv":"A","data":true}`, 503, "unavailable", "cannot delete data"},
+	{"DELETE", pvs + "/A", "", "", 409, "conflict", "paused"},
+	{"DELETE", pvs + "/R:*", "", "", 400, "invalid", "R:*"},
+	{"DELETE", pvs + "/nobody", "", "", 404, "not_found", "nobody"},
+	{"GET", "/api/v1/registry?at=soon", "", "", 400, "invalid", "ISO 8601"},
+	{"POST", "/api/v1/registry/undo", "", `{}`, 400, "invalid", "one of seq and change_id"},
+	{"POST", "/api/v1/registry/undo", "", `{"seq":999}`, 404, "not_found", "999"},
+	{"POST", "/api/v1/registry/undo", "", `{"change_id":"nosuch"}`, 404, "not_found", "nosuch"},
+	{"GET", "/api/v1/changes/nosuch", "", "", 404, "not_found", "nosuch"},
+	{"POST", "/api/v1/aliases", "", `{"alias":"N"}`, 400, "invalid", "empty"},
+	{"POST", "/api/v1/aliases", "", `{"alias":"N","pv":"nobody"}`, 404, "not_found", "nobody"},
+	{"DELETE", "/api/v1/aliases/N", "", "", 404, "not_found", "N is not an alias"},
+	{"PUT", "/api/v1/flags/SKIP", "", `{}`, 400, "invalid", "SKIP"},
+	{"GET", "/api/v1/drops?limit=many", "", "", 400, "invalid", "many"},
+}
+
 // TestAPITellsWhatIsWrong sends one wrong request each: the answer is problem
 // details that say what, which PV and what to do, and nothing has changed.
 func TestAPITellsWhatIsWrong(t *testing.T) {
@@ -17,80 +95,7 @@ func TestAPITellsWhatIsWrong(t *testing.T) {
 	f.archive("A", "R:B")
 	last := f.registry.Cursor()
 	document := readDocument(t)
-	const pvs = "/api/v1/pvs"
-	for _, c := range []struct {
-		method, path, contentType, body string
-		want                            int
-		code, says                      string // in detail or hint
-	}{
-		{"GET", "/api/v1", "", "", 404, "not_found", "GET / lists"},
-		{"GET", "/api/v1/nowhere", "", "", 404, "not_found", "/api/v1/nowhere"},
-		{"PUT", pvs, "", "{}", 405, "method_not_allowed", "GET, HEAD, POST"},
-		{"GET", pvs + "?stat=paused", "", "", 400, "invalid", `"stat"`},
-		{"GET", pvs + "?state=asleep", "", "", 400, "invalid", "never_connected"},
-		{"GET", pvs + "?limit=0", "", "", 400, "invalid", "1 to 10000"},
-		{"GET", pvs + "?limit=many", "", "", 400, "invalid", "many"},
-		{"GET", pvs + "?glob=A&glob=B", "", "", 400, "invalid", "2 times"},
-		{"GET", pvs + "/nobody", "", "", 404, "not_found", "PV nobody"},
-		{"GET", pvs + "/bad%20name", "", "", 400, "invalid", "bad name"},
-		{"GET", pvs + "/A?at=yesterday", "", "", 400, "invalid", "ISO 8601"},
-		{"GET", pvs + "/A?at=2999-01-01T00:00:00Z", "", "", 400, "invalid", "future"},
-		{"GET", pvs + "/A?at=1999-01-01T00:00:00Z", "", "", 404, "not_found", "history"},
-		{"GET", pvs + "/nobody/history", "", "", 404, "not_found", "PV nobody"},
-		{"GET", pvs + "/A/history?after=x", "", "", 400, "invalid", "sequence"},
-		{"POST", pvs, "", "", 400, "invalid", "names no PV"},
-		{"POST", pvs, "", "[]", 400, "invalid", "names no PV"},
-		{"POST", pvs, "application/json", `{"pv":`, 400, "invalid", "JSON"},
-		{"POST", pvs, "", `{"pv":"C","samplingmethod":"SCAN"}`, 400, "invalid", `"samplingmethod"`},
-		{"POST", pvs, "", `["C",{"pv":"D","colour":"red"}]`, 400, "invalid", `entry 2: the member "colour"`},
-		{"POST", pvs, "", `{"pv":"C","glob":"*"}`, 400, "invalid", `"glob"`},
-		{"POST", pvs, "", `{"pv":"C","period":"fast"}`, 400, "invalid", "period"},
-		{"POST", pvs, "", `{"pv":"C","method":"NOPE"}`, 400, "invalid", "SCAN_GET"},
-		{"POST", pvs, "", `{"pv":"C","period":0.001}`, 400, "invalid", "period 1ms of C"},
-		{"POST", pvs, "", `{"pv":"C","period":-1}`, 400, "invalid", "seconds"},
-		{"POST", pvs, "", `{"pv":"C","deadband":-1}`, 400, "invalid", "deadband"},
-		{"POST", pvs, "", `{"pv":"C","drift":{"past":0.5}}`, 400, "invalid", "whole seconds"},
-		{"POST", pvs, "", `{"pv":"C","drift":{"passed":1}}`, 400, "invalid", `"passed"`},
-		{"POST", pvs, "", `{"pv":"C","controlling_pv":"x y"}`, 400, "invalid", "controlling_pv"},
-		{"POST", pvs, "", `{"pv":"C","fields":["val"]}`, 400, "invalid", "capitals"},
-		{"POST", pvs, "", `{"pv":"C","time_limit":-1}`, 400, "invalid", "time_limit"},
-		{"POST", pvs, "", `{"pv":"C","alias":"x y"}`, 400, "invalid", "alias of C"},
-		{"POST", pvs, "", `{"pv":"R-B"}`, 409, "conflict", "R:B"},
-		{"POST", pvs, "", `{"pv":"C*"}`, 400, "invalid", "patterns"},
-		{"POST", pvs, "", `{"pv":"C","change_id":"two words"}`, 400, "invalid", "two words"},
-		{"POST", pvs + "?dryrun=true", "", `{"pv":"C"}`, 400, "invalid", `"dryrun"`},
-		{"POST", pvs + "?dry_run=perhaps", "", `{"pv":"C"}`, 400, "invalid", "dry_run"},
-		{"POST", pvs, "text/csv", "C,SCAN\n", 400, "invalid", `column "C"`},
-		{"POST", pvs, "text/csv", "method\nSCAN\n", 400, "invalid", "column pv"},
-		{"POST", pvs, "text/csv", "pv,colour\nC,red\n", 400, "invalid", `"colour"`},
-		{"POST", pvs, "text/csv", "pv,period\nC,fast\n", 400, "invalid", "line 2: period"},
-		{"POST", pvs, "text/csv", "pv,period\nC\n", 400, "invalid", "line 2"},
-		{"POST", pvs, "application/xml", "<pv/>", 415, "unsupported_media_type", "text/csv"},
-		{"POST", pvs, "", `["` + strings.Repeat("x", 3000) + `"]`, 413, "too_large", "several requests"},
-		{"PATCH", pvs + "/nobody", "", `{"period":1}`, 404, "not_found", "PV nobody"},
-		{"PATCH", pvs + "/A", "", `{"state":"paused"}`, 400, "invalid", `"state"`},
-		{"PATCH", pvs + "/A", "", "", 400, "invalid", "no body"},
-		{"PATCH", pvs + "/A", "", `{"period":1e9}`, 400, "invalid", "period"},
-		{"POST", pvs + ":pause", "", `{"pv":"nobody"}`, 404, "not_found", "pause PV nobody"},
-		{"POST", pvs + ":pause", "", `{"glob":"X:*"}`, 404, "not_found", "X:*"},
-		{"POST", pvs + ":pause", "", `{"pv":"A","period":1}`, 400, "invalid", `"period"`},
-		{"POST", pvs + ":configure", "", `{"pv":"A"}`, 400, "invalid", "no setting"},
-		{"POST", pvs + ":delete", "", `{"pv":"A"}`, 409, "conflict", "paused"},
-		{"POST", pvs + ":delete", "", `{"pv":"A","data":true}`, 503, "unavailable", "cannot delete data"},
-		{"DELETE", pvs + "/A", "", "", 409, "conflict", "paused"},
-		{"DELETE", pvs + "/R:*", "", "", 400, "invalid", "R:*"},
-		{"DELETE", pvs + "/nobody", "", "", 404, "not_found", "nobody"},
-		{"GET", "/api/v1/registry?at=soon", "", "", 400, "invalid", "ISO 8601"},
-		{"POST", "/api/v1/registry/undo", "", `{}`, 400, "invalid", "one of seq and change_id"},
-		{"POST", "/api/v1/registry/undo", "", `{"seq":999}`, 404, "not_found", "999"},
-		{"POST", "/api/v1/registry/undo", "", `{"change_id":"nosuch"}`, 404, "not_found", "nosuch"},
-		{"GET", "/api/v1/changes/nosuch", "", "", 404, "not_found", "nosuch"},
-		{"POST", "/api/v1/aliases", "", `{"alias":"N"}`, 400, "invalid", "empty"},
-		{"POST", "/api/v1/aliases", "", `{"alias":"N","pv":"nobody"}`, 404, "not_found", "nobody"},
-		{"DELETE", "/api/v1/aliases/N", "", "", 404, "not_found", "N is not an alias"},
-		{"PUT", "/api/v1/flags/SKIP", "", `{}`, 400, "invalid", "SKIP"},
-		{"GET", "/api/v1/drops?limit=many", "", "", 400, "invalid", "many"},
-	} {
+	for _, c := range wrongRequests {
 		resp, text := f.ask(c.method, c.path, c.contentType, c.body)
 		var p problem
 		if err := json.Unmarshal([]byte(text), &p); err != nil || resp.StatusCode != c.want || resp.Header.Get("Content-Type") != "application/problem+json" {
