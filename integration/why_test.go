@@ -45,6 +45,13 @@ func TestWhyNamesTheLinkThatBreaks(t *testing.T) {
 	s.awaitSamples("sim:a", 1)
 	s.awaitWhy("sim:a", "", "reach their file")
 	s.awaitWhy("ca://sim:a.VAL", "", "reach their file")
+	if err := ioc.Put("sim:a", 2.5); err != nil {
+		t.Fatal(err)
+	}
+	var live struct{ Value float64 }
+	if err := s.getJSON("/api/v1/pvs/sim:a/live", url.Values{"timeout": {"10"}}, &live); err != nil || live.Value != 2.5 {
+		t.Errorf("live value (S23): %v, %v", live, err)
+	}
 	if out, code := s.cli("", "archive", "sim:none"); code != 0 {
 		t.Fatal(out)
 	}

@@ -20,6 +20,7 @@ type aliasListCmd struct {
 	client
 	Glob   string `arg:"" optional:"" default:"*" help:"Glob that the aliases match."`
 	PV     string `name:"pv" placeholder:"PV" help:"Only the aliases of this PV."`
+	Found  bool   `help:"In place of aliases, archived PVs that their IOC knows as aliases of others."`
 	Format string `default:"table" enum:"table,json" help:"table or json (an alias a line)."`
 }
 
@@ -35,7 +36,11 @@ func (c *aliasListCmd) Run(ctx context.Context) error {
 	if c.PV != "" {
 		query.Set("pv", c.PV)
 	}
-	raw, err := c.pages(ctx, "/api/v1/aliases", query, "aliases")
+	path := "/api/v1/aliases"
+	if c.Found {
+		path, query = "/api/v1/unjoined", url.Values{}
+	}
+	raw, err := c.pages(ctx, path, query, "aliases")
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,15 @@ func (s *Server) listAliases(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// listUnjoined answers PVs that are archived under an alias's name.
+func (s *Server) listUnjoined(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	writePage(w, "aliases", s.options.Registry.Unjoined(), "")
+	return nil
+}
+
 // aliasBody is an alias as a request states it.
 type aliasBody struct {
 	Alias string `json:"alias"`

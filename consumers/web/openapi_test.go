@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -211,6 +213,9 @@ func site(t *testing.T) *fixture {
 		o.DeleteData = func(context.Context, schema.PVName) error { return nil }
 		o.Drops = func(context.Context, string, string, int) ([]Drop, error) {
 			return []Drop{{PV: "LINAC:BPM1:X", Reason: "order", Seq: 1, Logged: begin}}, nil
+		}
+		o.Live = func(context.Context, schema.PVName, time.Duration) (schema.Sample, error) {
+			return schema.Sample{Time: schema.TimeOf(begin), Value: math.NaN(), Severity: 3, Status: 17}, nil
 		}
 		o.Policies = siteRules()
 		o.Policies.Request = nil // the examples archive what they say

@@ -17,6 +17,7 @@ import (
 func (s *Server) pvRoutes() []*route {
 	return []*route{
 		{method: http.MethodGet, path: "/api/v1/pvs", query: "glob=LAB:*&state=paused&limit=1000&after=PV", summary: "PVs with their settings and channels, page by page", handle: s.pagePVs},
+		{method: http.MethodGet, path: "/api/v1/pvs/{pv}/live", query: "timeout=5", summary: "the present value, read from the IOC over the channel that archives it", handle: s.getLive},
 		{method: http.MethodGet, path: "/api/v1/pvs/{pv}", query: "at=TIME", summary: "all that is known of a PV, now or at a time past", handle: s.showPV},
 	}
 }

@@ -20,6 +20,7 @@ func (s *Server) registryRoutes() []*route {
 		{method: http.MethodPost, path: "/api/v1/registry/verify", changes: true, summary: "replay the log and compare it with the registry", handle: s.verify},
 		{method: http.MethodGet, path: "/api/v1/changes", query: "limit=1000&after=SEQ", summary: "commands on many PVs, newest first", handle: s.listChanges},
 		{method: http.MethodGet, path: "/api/v1/changes/{id}", summary: "one of them", handle: s.showChange},
+		{method: http.MethodGet, path: "/api/v1/unjoined", summary: "archived PVs that their IOC knows as aliases of others", handle: s.listUnjoined},
 		{method: http.MethodGet, path: "/api/v1/aliases", query: "glob=LAB:*&pv=PV&limit=1000&after=ALIAS", summary: "names that stand for PVs", handle: s.listAliases},
 		{method: http.MethodPost, path: "/api/v1/aliases", changes: true, query: "reason=TEXT", summary: `let names stand for PVs: {"alias":"N","pv":"A"} or a list of them`, handle: s.addAliases},
 		{method: http.MethodDelete, path: "/api/v1/aliases/{alias}", changes: true, query: "reason=TEXT", summary: "let a name stand for nothing any more", handle: s.deleteAlias},

@@ -41,6 +41,7 @@ type Options struct {
 	Writes                         // what changing requests need besides
 	Drops      Drops               // the drop log; default: empty
 	Health     func() Health       // default: healthy
+	Live       Live                // present values; default: refused
 	Why        Why                 // walks a PV's way; default: refused
 	Parts                          // what reports show of the other parts
 	Gatherer   prometheus.Gatherer // what /metrics shows; default: nothing
