@@ -11,11 +11,16 @@ import (
 	"pvlog/schema/logpb"
 )
 
+// Bounds of a sampling period; the shortest is the Appliance's
+// minimumSamplingPeriod.
+const (
+	MinPeriod = 100 * time.Millisecond
+	MaxPeriod = 24 * time.Hour
+)
+
 // Bounds of what a command may carry.
 const (
 	defaultPeriod = time.Second
-	minPeriod     = 100 * time.Millisecond // the Appliance's minimumSamplingPeriod
-	maxPeriod     = 24 * time.Hour
 	maxDrift      = 100 * 366 * 24 * time.Hour
 	maxTextBytes  = 1000 // of policy, host, units, one field, an actor's words
 	maxStores     = 16

@@ -22,8 +22,8 @@ func checkSettings(pv schema.PVName, s schema.Settings) (schema.Settings, error)
 	if s.SamplingMethod, err = schema.ParseSamplingMethod(string(s.SamplingMethod)); err != nil {
 		return s, err
 	}
-	if s.SamplingPeriod < minPeriod || s.SamplingPeriod > maxPeriod {
-		return s, schema.Errorf(schema.Invalid, "sampling period %v of %s: use %v to %v", s.SamplingPeriod, pv, minPeriod, maxPeriod)
+	if s.SamplingPeriod < MinPeriod || s.SamplingPeriod > MaxPeriod {
+		return s, schema.Errorf(schema.Invalid, "sampling period %v of %s: use %v to %v", s.SamplingPeriod, pv, MinPeriod, MaxPeriod)
 	}
 	if s.ControllingPV != "" {
 		if s.ControllingPV, err = schema.ParsePVName(string(s.ControllingPV)); err != nil {

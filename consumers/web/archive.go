@@ -168,9 +168,9 @@ func (s *Server) orderOf(e entry) (o order, err error) {
 	if q.SamplingPeriod, err = parsePeriod(string(e.SamplingPeriod)); err != nil {
 		return o, err
 	}
-	if q.SamplingPeriod > 0 && q.SamplingPeriod < minPeriod { // as the Appliance does
-		o.note = fmt.Sprintf("the sampling period was raised from %v to the shortest, %v", q.SamplingPeriod, minPeriod)
-		q.SamplingPeriod = minPeriod
+	if q.SamplingPeriod > 0 && q.SamplingPeriod < registry.MinPeriod { // as the Appliance does
+		o.note = fmt.Sprintf("the sampling period was raised from %v to the shortest, %v", q.SamplingPeriod, registry.MinPeriod)
+		q.SamplingPeriod = registry.MinPeriod
 	}
 	if q.ControllingPV, err = optionalName(e.ControllingPV); err != nil {
 		return o, err
@@ -194,21 +194,14 @@ func optionalName(t text) (schema.PVName, error) {
 	return schema.ParsePVName(string(t))
 }
 
-// Bounds of the sampling period; the shortest is the Appliance's
-// minimumSamplingPeriod.
-const (
-	minPeriod = 100 * time.Millisecond
-	maxPeriod = 24 * time.Hour
-)
-
 // parsePeriod reads seconds; "" is 0, for which the registry has a default.
 func parsePeriod(text string) (time.Duration, error) {
 	if text == "" {
 		return 0, nil
 	}
 	seconds, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-	if err != nil || math.IsNaN(seconds) || seconds <= 0 || seconds > maxPeriod.Seconds() {
-		return 0, refuse(schema.Invalid, "give seconds, such as samplingperiod=1.0", "samplingperiod=%q is not a number of seconds between 0 and %v", text, maxPeriod.Seconds())
+	if err != nil || math.IsNaN(seconds) || seconds <= 0 || seconds > registry.MaxPeriod.Seconds() {
+		return 0, refuse(schema.Invalid, "give seconds, such as samplingperiod=1.0", "samplingperiod=%q is not a number of seconds between 0 and %v", text, registry.MaxPeriod.Seconds())
 	}
 	return max(time.Duration(math.Round(seconds*float64(time.Second))), 1), nil
 }

@@ -217,7 +217,7 @@ func FuzzDefinition(f *testing.F) {
 			return
 		}
 		d, err := server.define(object, definedBase(nil))
-		if err == nil && (d.info.PV == "" || d.info.SamplingPeriod < minPeriod || d.info.ElementCount < 0) {
+		if err == nil && (d.info.PV == "" || d.info.SamplingPeriod < registry.MinPeriod || d.info.ElementCount < 0) {
 			t.Errorf("%s gives %+v", body, d.info)
 		}
 		if err != nil && schema.CodeOf(err) != schema.Invalid {

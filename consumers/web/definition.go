@@ -48,8 +48,8 @@ func (s *Server) define(object map[string]json.RawMessage, base schema.TypeInfo)
 			return d, fmt.Errorf("%s of PV %s: %w", key, d.info.PV, err)
 		}
 	}
-	if p := d.info.SamplingPeriod; p < minPeriod {
-		d.info.SamplingPeriod = minPeriod
+	if p := d.info.SamplingPeriod; p < registry.MinPeriod {
+		d.info.SamplingPeriod = registry.MinPeriod
 		d.notes = append(d.notes, notePeriod)
 	}
 	return d, nil

@@ -3,9 +3,7 @@ package web
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -59,18 +57,14 @@ func readListing(r *http.Request) (listing, error) {
 		return listing{}, err
 	}
 	l := listing{values: values}
-	body, err := io.ReadAll(r.Body)
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return l, refuse(schema.Invalid, "send the PVs in several requests", "the request's body is larger than %d bytes", tooLarge.Limit).
-			as(http.StatusRequestEntityTooLarge)
-	}
+	body, err := readBody(r)
 	if err != nil {
-		return l, schema.Errorf(schema.Invalid, "read the request's body: %v", err)
+		return l, err
 	}
 	for _, v := range values["pv"] {
 		l.addNames(v)
 	}
-	if err := l.readBody(r.Header.Get("Content-Type"), bytes.TrimSpace(body)); err != nil {
+	if err := l.readBody(r.Header.Get("Content-Type"), body); err != nil {
 		return l, err
 	}
 	return l, nil
