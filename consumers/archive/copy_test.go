@@ -56,6 +56,7 @@ type copyRig struct {
 	files  *partition.FaultFS
 	a      *Archive
 	stop   func()
+	kill   func() // stop that may leave samples unwritten
 }
 
 const older, newer = schema.PVName("A:OLD"), schema.PVName("B:C-NEW")
@@ -79,14 +80,20 @@ func (r *copyRig) start() {
 	done := make(chan error, 1)
 	go func() { done <- r.a.Run(ctx) }()
 	var once sync.Once
-	r.stop = func() {
-		once.Do(func() {
-			cancel()
-			if err := <-done; err != nil {
-				r.t.Errorf("the archive ended with %v", err)
-			}
-		})
+	end := func(check func(error)) func() {
+		return func() {
+			once.Do(func() {
+				cancel()
+				check(<-done)
+			})
+		}
 	}
+	r.kill = end(func(error) {})
+	r.stop = end(func(err error) {
+		if err != nil {
+			r.t.Errorf("the archive ended with %v", err)
+		}
+	})
 	r.t.Cleanup(r.stop)
 }
 
