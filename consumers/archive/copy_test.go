@@ -56,7 +56,8 @@ type copyRig struct {
 	files  *partition.FaultFS
 	a      *Archive
 	stop   func()
-	kill   func() // stop that may leave samples unwritten
+	kill   func()         // stop that may leave samples unwritten
+	change func(*Options) // nil: none
 }
 
 const older, newer = schema.PVName("A:OLD"), schema.PVName("B:C-NEW")
@@ -75,6 +76,9 @@ func newCopyRig(t *testing.T) *copyRig {
 func (r *copyRig) start() {
 	r.a = open(r.t, r.dir, r.log, func(o *Options) {
 		o.Registered, o.FS, o.RoundEvery = r.states.registered, r.files, time.Hour
+		if r.change != nil {
+			r.change(o)
+		}
 	})
 	ctx, cancel := context.WithCancel(r.t.Context())
 	done := make(chan error, 1)

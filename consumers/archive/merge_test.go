@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -200,9 +201,10 @@ func TestWhatMayNotBeMergedIsToldAndLeftOut(t *testing.T) {
 }
 
 // TestAMergeIsWholeWhateverFails fails the first, second, third ... step of all
-// that is written while samples are merged, until none fails.
+// that is written while samples are merged, until none fails; every other one in
+// a run.
 func TestAMergeIsWholeWhateverFails(t *testing.T) {
-	for n, failed := 0, true; failed; n++ {
+	for n, failed := rand.IntN(2), true; failed; n += 2 {
 		r := newCopyRig(t)
 		r.merge(nil)
 		r.files.Fail(partition.Fault{Op: partition.OpAny, Skip: n, Err: syscall.EIO, Written: 5})
@@ -215,7 +217,7 @@ func TestAMergeIsWholeWhateverFails(t *testing.T) {
 		r.merge(lates())
 		r.stop()
 		r.whole(100)
-		if n == 0 && !failed {
+		if n < 2 && !failed {
 			t.Error("no step could fail")
 		}
 	}
@@ -225,7 +227,7 @@ func TestAMergeIsWholeWhateverFails(t *testing.T) {
 // files is, and the same call again makes it whole.
 func TestAMergeSurvivesAPowerCut(t *testing.T) {
 	half := func(_ string, b []byte) []byte { return b[:len(b)/2] }
-	for n, failed := 0, true; failed; n++ {
+	for n, failed := rand.IntN(2), true; failed; n += 2 {
 		r := newCopyRig(t)
 		r.merge(nil)
 		r.files.Fail(partition.Fault{Op: partition.OpAny, Skip: n, Err: syscall.EIO, Written: 5, Lasting: true})
@@ -342,6 +344,29 @@ func TestNothingIsMergedBeforeTheLastRunsSamplesAreTaken(t *testing.T) {
 	if err := m.look(t.Context()); schema.CodeOf(err) != schema.Unavailable || !strings.Contains(err.Error(), "last run") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestAMergeIntoACoarserTierIsThereTheNextTime: a file of days gets what is older
+// than the store's own files, and what stands there is known again.
+func TestAMergeIntoACoarserTierIsThereTheNextTime(t *testing.T) {
+	r := newCopyRig(t)
+	path := put(t, r.dir, older, after(-48*time.Hour), after(-47*time.Hour))
+	r.stop()
+	crash(t, r.a)
+	r.change = withLTS(r.dir)
+	r.start()
+	list := []Late{late(after(-47*time.Hour-time.Minute), 5), late(after(-47*time.Hour), 1), late(after(-24*time.Hour), 6)}
+	m := r.merge(list)
+	if want := []partition.Outcome{partition.Added, partition.There, partition.Added}; !slices.Equal(outcomes(m), want) || m.Files != 2 {
+		t.Fatalf("%+v", m)
+	}
+	if tail, err := partition.Check(path); err != nil || tail.Lines != 3 || tail.Cut != 0 {
+		t.Errorf("%+v, %v", tail, err)
+	}
+	if again := r.merge(list); again.Count(partition.There) != 3 || again.Files != 0 {
+		t.Errorf("the second time: %+v", again)
+	}
+	r.stop()
 }
 
 func TestALateSampleGoesToTheTierThatCoversItsTime(t *testing.T) {

@@ -23,9 +23,6 @@ type storeFiles struct {
 	files []partition.File
 }
 
-// stores are the store that is appended to and the coarser ones behind it.
-func (a *Archive) stores() []Store { return []Store{a.opt.Store} }
-
 // targets finds the partition of each sample, the oldest first, and leaves out
 // what may not stand in any.
 func (m *merging) targets() ([]*target, error) {
@@ -61,8 +58,11 @@ func (m *merging) targets() ([]*target, error) {
 // not known yet.
 func (m *merging) list() ([]storeFiles, error) {
 	var tiers []storeFiles
-	for _, store := range m.a.stores() {
+	for i, store := range m.a.stores {
 		files, err := partition.List(store.Root, m.f.key, store.Granularity)
+		if err == nil && len(files) == 0 { // a store whose mount is lost has none either
+			err = m.a.checkMark(i)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("list partitions of %s: %w", m.pv, err)
 		}
