@@ -75,7 +75,11 @@ func (a *Appliance) deleteData(ctx context.Context, pv schema.PVName) error {
 
 // drops reads the drop log.
 func (a *Appliance) drops(ctx context.Context, glob, reason string, limit int) ([]web.Drop, error) {
-	list, err := a.streams.Drops().List(ctx, streams.DropFilter{PV: glob, Reason: reason, Limit: limit})
+	filter := streams.DropFilter{PV: glob, Limit: limit}
+	if reason != "" {
+		filter.Reasons = []string{reason}
+	}
+	list, err := a.streams.Drops().List(ctx, filter)
 	if err != nil {
 		return nil, err
 	}
