@@ -3,7 +3,6 @@ package streams
 import (
 	"context"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -33,49 +32,56 @@ type StoredDrop struct {
 // listDefault is how many drops a list holds if the filter does not say.
 const listDefault = 1000
 
-// List gives the newest drops that the filter chooses, oldest first. It reads
-// from the end and stops when it has enough. A message of DROPS that cannot be
-// decoded is passed over and logged.
+// List gives the newest drops that the filter chooses, oldest first. A message
+// of DROPS that cannot be decoded is passed over and logged.
 func (d *DropLog) List(ctx context.Context, f DropFilter) ([]StoredDrop, error) {
+	var err error
+	if f.Limit <= 0 {
+		f.Limit = listDefault
+	}
+	if f.After, err = d.Newest(ctx, f); err != nil {
+		return nil, err
+	}
+	var list []StoredDrop
+	err = d.Read(ctx, f, func(drop StoredDrop) error {
+		list = append(list, drop)
+		return nil
+	})
+	return list, err
+}
+
+// Newest is the After of the filter's newest Limit drops (0: 1,000). It reads
+// from the end until it has enough, and keeps sequences only: drops may be large.
+func (d *DropLog) Newest(ctx context.Context, f DropFilter) (after uint64, err error) {
 	r, err := d.reader(ctx, f)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	limit := f.Limit
 	if limit <= 0 {
 		limit = listDefault
 	}
-	var found []StoredDrop
-	for end, span := r.end, uint64(2*max(limit, followBatch)); end > r.begin && len(found) < limit; span *= 4 {
+	found := 0
+	for end, span := r.end, uint64(2*max(limit, followBatch)); end > r.begin; span *= 4 {
 		from := r.begin
 		if end-from > span {
 			from = end - span
 		}
-		newest := newestDrops{limit: limit - len(found)}
-		if err := r.read(ctx, from, end, newest.add); err != nil {
-			return nil, err
+		var seqs []uint64
+		if err := r.read(ctx, from, end, func(drop StoredDrop) error {
+			seqs = append(seqs, drop.Seq)
+			return nil
+		}); err != nil {
+			return 0, err
 		}
-		found = slices.Concat(newest.drops(), found)
+		if missing := limit - found; len(seqs) >= missing {
+			return seqs[len(seqs)-missing] - 1, nil
+		}
+		found += len(seqs)
 		end = from
 	}
-	return found, nil
+	return f.After, nil
 }
-
-// newestDrops keeps the last of the drops that are added.
-type newestDrops struct {
-	limit int
-	kept  []StoredDrop
-}
-
-func (n *newestDrops) add(drop StoredDrop) error {
-	if len(n.kept) == 2*n.limit {
-		n.kept = slices.Delete(n.kept, 0, n.limit)
-	}
-	n.kept = append(n.kept, drop)
-	return nil
-}
-
-func (n *newestDrops) drops() []StoredDrop { return n.kept[max(0, len(n.kept)-n.limit):] }
 
 // Read calls each with the drops that the filter chooses, oldest first, until
 // it fails: those that are stored now, the first Limit of them if that is set. A

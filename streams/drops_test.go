@@ -290,6 +290,33 @@ func TestDropFiltersNarrowWhatTheServerReads(t *testing.T) {
 	}
 }
 
+func TestDropsAreCountedByPVAndReason(t *testing.T) {
+	l := openLog(t, Options{})
+	drops := []Drop{dropOf("A:B", "order", 1, 0), dropOf("A:B", "order", 2, 0), dropOf("A:B", "type", 3, 0), dropOf("C", "order", 4, 0)}
+	if err := l.Drops().Append(t.Context(), drops); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		f    DropFilter
+		want []DropCount
+	}{
+		{DropFilter{}, []DropCount{{"A:B", "order", 2}, {"A:B", "type", 1}, {"C", "order", 1}}},
+		{DropFilter{Reasons: []string{"order"}}, []DropCount{{"A:B", "order", 2}, {"C", "order", 1}}},
+		{DropFilter{Reasons: []string{"type", "file"}}, []DropCount{{"A:B", "type", 1}}},
+		{DropFilter{PV: "?"}, []DropCount{{"C", "order", 1}}},
+		{DropFilter{PV: "nobody"}, []DropCount{}},
+		{DropFilter{Since: time.Unix(2, 0), Until: time.Unix(4, 0)}, []DropCount{{"A:B", "order", 1}, {"A:B", "type", 1}}},
+	} {
+		got, err := l.Drops().Count(t.Context(), c.f)
+		slices.SortFunc(got, func(x, y DropCount) int {
+			return strings.Compare(string(x.PV)+" "+x.Reason, string(y.PV)+" "+y.Reason)
+		})
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %v, %v, want %v", c.f, got, err, c.want)
+		}
+	}
+}
+
 func TestManyDrops(t *testing.T) {
 	const n = 3000
 	l := openLog(t, Options{})
