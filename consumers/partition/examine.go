@@ -2,6 +2,7 @@ package partition
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -54,6 +55,22 @@ func (r Report) Repairable() bool {
 // [Placed]). An error says that it could not be read.
 func Examine(path, root string, see func(Problem)) (Report, error) {
 	x := examination{report: Report{Path: path, Problems: map[Kind]int{}}, see: see}
+	return x.path(path, root)
+}
+
+// examination is one call of Examine.
+type examination struct {
+	report  Report
+	see     func(Problem)        // nil for nobody
+	visit   func(readable, Kind) // each sample, and how it stands to those before it; nil for nobody
+	head    []byte               // the header line, with its LF
+	other   string               // what a second header says that is not like the first, "" if nothing
+	newest  newest
+	outside func(schema.Time) string // why a sample is not of this partition, "" if it is
+}
+
+// path examines a file.
+func (x *examination) path(path, root string) (Report, error) {
 	p, err := openFile(path)
 	if corrupt, ok := errors.AsType[*CorruptError](err); ok {
 		info, err := os.Stat(path)
@@ -69,14 +86,6 @@ func Examine(path, root string, see func(Problem)) (Report, error) {
 	}
 	err = x.file(p, root)
 	return x.report, errors.Join(err, p.close())
-}
-
-// examination is one call of Examine.
-type examination struct {
-	report  Report
-	see     func(Problem)
-	newest  newest
-	outside func(schema.Time) string // why a sample is not of this partition, "" if it is
 }
 
 func (x *examination) problem(p Problem) {
@@ -99,13 +108,23 @@ func (x *examination) file(p *partitionFile, root string) (err error) {
 		return nil
 	}
 	x.report.Header, x.report.HasHeader = p.header, true
+	x.head = make([]byte, p.body)
+	if _, err := p.file.ReadAt(x.head, 0); err != nil {
+		return fmt.Errorf("read the header of partition %s: %w", p.path, err)
+	}
+	return x.lines(p, root, 1)
+}
+
+// lines goes through what follows a header; number is that of the line before.
+func (x *examination) lines(p *partitionFile, root string, number int) error {
 	place := Placed(p.path, root, p.header)
 	for _, problem := range place.Problems {
 		x.problem(problem)
 	}
 	x.outside = place.outside
-	w := walker{p: p, problem: x.problem, sample: x.sample}
-	err = w.walk()
+	w := walker{p: p, problem: x.problem, sample: x.sample, number: number}
+	err := w.walk()
+	x.other = w.other
 	if size, e := p.size(); e == nil {
 		x.report.Size = size
 	}
@@ -135,7 +154,11 @@ func (x *examination) sample(f readable) error {
 	if why := x.outside(at); why != "" {
 		x.problem(Problem{Kind: Outside, Line: f.number, Offset: f.line.Offset, Text: why})
 	}
-	if kind, text := x.newest.compare(f); kind != "" {
+	kind, text := x.newest.compare(f)
+	if x.visit != nil {
+		x.visit(f, kind)
+	}
+	if kind != "" {
 		x.problem(Problem{Kind: kind, Line: f.number, Offset: f.line.Offset, Text: text})
 	}
 	return nil

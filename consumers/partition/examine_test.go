@@ -251,7 +251,7 @@ func FuzzExamine(f *testing.F) {
 		lines, _ := readAll(t, path)
 		behind := 0
 		for _, p := range problems {
-			if p.Kind == Zeros && bytes.Contains([]byte(p.Text), []byte("which readers pass by")) {
+			if p.Kind == Zeros && bytes.Contains([]byte(p.Text), []byte(passedBy)) {
 				behind++
 			}
 		}

@@ -16,7 +16,8 @@ type walker struct {
 	problem func(Problem)
 	sample  func(readable) error // every sample that can be read, in the order of the file
 
-	number  int    // of the line, 1 is the header
+	number  int    // of the last line, 1 is the header
+	other   string // what a second header says that is not like the first
 	escaped []byte // memory for escapedAsWritten
 }
 
@@ -28,9 +29,8 @@ type readable struct {
 	end    int64 // offset behind the line, its LF included
 }
 
-// walk goes from the first sample line to the end of the file.
+// walk goes from where the file stands to its end.
 func (w *walker) walk() error {
-	w.number = 1
 	healed := false
 	for {
 		offset := w.p.scan.offset()
@@ -75,7 +75,7 @@ func (w *walker) line(raw []byte, offset int64) (healed bool, err error) {
 			w.report(Zeros, offset, "%d zero bytes and %d that are no sample", skip, len(raw)-skip)
 			return false, nil
 		}
-		w.report(Zeros, offset, "%d zero bytes before a sample of %v, which readers pass by", skip, line.Time)
+		w.report(Zeros, offset, "%d zero bytes before a sample of %v, which %s", skip, line.Time, passedBy)
 	} else if healed {
 		w.report(LostLF, offset, "the sample of %v ends in a number 10 that was written as a bare LF", line.Time)
 	} else if !w.escapedAsWritten(raw, line.Event) {
@@ -104,6 +104,7 @@ func (w *walker) classify(raw []byte, err error) (Kind, string) {
 		text := "a second header, which says the same: two files were joined"
 		if !sameHeader(h, w.p.header) {
 			text = fmt.Sprintf("a second header, of %s, %v, %d: two files were joined, or it is an answer of getData.raw", h.PV, h.Type, h.Year)
+			w.other = fmt.Sprintf("line %d begins another partition, of %s, %v, %d: take them apart", w.number, h.PV, h.Type, h.Year)
 		}
 		return Joined, text
 	}
@@ -138,6 +139,9 @@ func (w *walker) torn(offset int64) error {
 	w.report(Torn, offset, "%d bytes behind the last LF: a write that was cut off", size-offset)
 	return nil
 }
+
+// passedBy ends the text about a sample behind zeros.
+const passedBy = "readers pass by"
 
 // sameHeader reports whether lines below one header mean the same below another.
 func sameHeader(a, b Header) bool { return a.PV == b.PV && a.Type == b.Type && a.Year == b.Year }
