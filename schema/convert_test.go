@@ -228,7 +228,7 @@ func TestEveryPairOfTypesHasARuleOrARefusal(t *testing.T) {
 
 func TestConversionKeepsWhatItDoesNotKnow(t *testing.T) {
 	event := eventOf(t, ScalarInt, int32(5))
-	extra := []byte{6<<3 | 0, 9, 8<<3 | 0, 1, 12<<3 | 2, 2, 'h', 'i'} // repeat count, change, an unknown record
+	extra := []byte{6 << 3, 9, 8 << 3, 1, 12<<3 | 2, 2, 'h', 'i'} // repeat count, change, an unknown record
 	event = append(event, extra...)
 	out, _, err := Conversion{From: ScalarInt, To: ScalarDouble}.Append([]byte("before"), event)
 	if err != nil || !bytes.HasPrefix(out, []byte("before")) || !bytes.HasSuffix(out, extra) {
