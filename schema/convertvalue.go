@@ -50,6 +50,9 @@ func (e element) String() string {
 	return strconv.FormatFloat(e.float, 'g', -1, 64) // -0 as well
 }
 
+// quietNaN is the NaN of C and Java, which Go's is not.
+var quietNaN = math.Float64frombits(0x7ff8 << 48)
+
 // elements gives the elements of a decoded value one by one, so that megabytes
 // of them are not held twice.
 func (c *conversion) elements(value any) (n int, at func(int) element) {
@@ -96,7 +99,7 @@ func (c *conversion) append(b []byte, value any) []byte {
 		if c.To == ScalarString {
 			e = textElement("")
 		} else if c.To == ScalarFloat || c.To == ScalarDouble {
-			e = floatElement(math.NaN())
+			e = floatElement(quietNaN)
 		} else {
 			e = wholeElement(0)
 		}
@@ -247,6 +250,9 @@ func (c *conversion) numeric(e element) element {
 		return wholeElement(v)
 	}
 	v, err := strconv.ParseFloat(text, 64)
+	if err == nil && math.IsNaN(v) {
+		return floatElement(quietNaN)
+	}
 	if err == nil {
 		return floatElement(v)
 	}
@@ -255,7 +261,7 @@ func (c *conversion) numeric(e element) element {
 		return floatElement(v)
 	}
 	c.undefined = true
-	return floatElement(math.NaN())
+	return floatElement(quietNaN)
 }
 
 // state is the state that a label is of, if it is one and of that state alone.
