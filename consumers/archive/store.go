@@ -166,6 +166,7 @@ func (a *Archive) begin(ctx context.Context) error {
 			return err
 		}
 		a.unclean = err != nil
+		a.recovering = a.unclean
 		return syncDir(a.opt.StateDir)
 	})
 	a.loadTallies()

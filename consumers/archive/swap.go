@@ -175,7 +175,7 @@ func (a *Archive) recoverSwap(context.Context) error {
 
 // sweep removes new files of swaps that never began.
 func (a *Archive) sweep() error {
-	for _, store := range a.stores() {
+	for _, store := range a.stores {
 		if err := os.RemoveAll(filepath.Join(store.Root, asideName)); err != nil {
 			return fmt.Errorf("remove converted files that were not put in place: %w", err)
 		}
@@ -312,12 +312,9 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// stores are all places with partitions, the finest first.
-func (a *Archive) stores() []Store { return []Store{a.opt.Store} }
-
 // rootOf is the root of the store that a path is in.
 func (a *Archive) rootOf(path string) string {
-	for _, store := range a.stores() {
+	for _, store := range a.stores {
 		if below, err := filepath.Rel(store.Root, path); err == nil && filepath.IsLocal(below) {
 			return store.Root
 		}
@@ -334,7 +331,7 @@ type placed struct {
 // placedFiles are the partitions of a PV in all stores.
 func (a *Archive) placedFiles(pv schema.PVName) ([]placed, error) {
 	var files []placed
-	for _, store := range a.stores() {
+	for _, store := range a.stores {
 		list, err := partition.List(store.Root, schema.ChunkKey(pv), store.Granularity)
 		if err != nil {
 			return nil, err
