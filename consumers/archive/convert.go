@@ -112,12 +112,12 @@ func (c *converting) plan(ctx context.Context) error {
 	case info.DBRType == schema.UnknownType:
 		return schema.Errorf(schema.Conflict, "PV %s has never connected: it has no type that could be changed", c.q.PV)
 	}
-	if c.a.recovering {
-		return schema.Errorf(schema.Unavailable, "%s: the archive still takes in what the last run had left: try again in a moment", c.what)
-	}
 	c.generation = info.Generation
 	if err := c.a.takeUntil(ctx, c.asked); err != nil {
 		return err
+	}
+	if c.a.recovering {
+		return schema.Errorf(schema.Unavailable, "%s: the archive still takes in what the last run had left: try again in a moment", c.what)
 	}
 	files, err := c.present()
 	c.files = files

@@ -62,11 +62,11 @@ func (a *Archive) Revert(ctx context.Context, pv schema.PVName, kept string, to 
 			again = s.Kept
 			return nil
 		}
-		if a.recovering {
-			return schema.Errorf(schema.Unavailable, "%s: the archive still takes in what the last run had left: try again in a moment", what)
-		}
 		if err := a.takeUntil(ctx, asked); err != nil {
 			return err
+		}
+		if a.recovering {
+			return schema.Errorf(schema.Unavailable, "%s: the archive still takes in what the last run had left: try again in a moment", what)
 		}
 		s, err := a.planRevert(pv, kept, to)
 		if err != nil {
