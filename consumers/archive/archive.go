@@ -43,7 +43,7 @@ type Drops interface {
 	Append(ctx context.Context, drops []streams.Drop) error
 }
 
-// Store is the place that partitions are written to.
+// Store is a place of partitions.
 type Store struct {
 	Name        string // "STS"
 	Root        string // folder
@@ -52,7 +52,11 @@ type Store struct {
 
 // Options of an [Archive].
 type Options struct {
-	Store    Store
+	Store Store // where samples are appended
+	// Tiers are further stores, coarser from one to the next: nothing is
+	// appended there, but what stands there counts for a PV's last time and its
+	// lookups, and is deleted, restored and renamed with the PV.
+	Tiers    []Store
 	StateDir string // folder for the mark of a clean end
 	Source   Source
 	Drops    Drops
@@ -98,13 +102,14 @@ func (o Options) withDefaults() Options {
 type Archive struct {
 	// set by New, read-only
 	opt     Options
+	stores  []Store // Options.Store and its Tiers
 	log     *slog.Logger
 	metrics *metrics
 	syncer  *partition.Syncer
 	asks    chan ask
 	ended   chan struct{} // closed when Run ends
 	lister  partition.Lister
-	mark    *os.File // the store's lock, set by OpenStore before Run or by its begin
+	marks   []*os.File // each store's lock, set by OpenStore before Run or by its begin
 
 	// owned by Run's goroutine
 	unclean   bool // the last run did not end by itself: files are checked forward
@@ -140,7 +145,7 @@ type Health struct {
 func New(o Options) *Archive {
 	o = o.withDefaults()
 	return &Archive{
-		opt: o, log: o.Logger, metrics: newMetrics(o.Registerer),
+		opt: o, stores: append([]Store{o.Store}, o.Tiers...), log: o.Logger, metrics: newMetrics(o.Registerer),
 		syncer: partition.NewSyncer(o.FS, o.Store.Root, o.SyncPerFile),
 		asks:   make(chan ask), ended: make(chan struct{}), appender: partition.NewAppender(o.FS, 0),
 		dirty:   map[*pvFiles]struct{}{},

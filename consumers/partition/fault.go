@@ -21,6 +21,8 @@ const (
 	OpSync     Op = "sync"   // of a file or folder
 	OpSyncFS   Op = "syncfs" // of the whole file system
 	OpRename   Op = "rename"
+	OpRemove   Op = "remove"
+	OpAny      Op = "" // in a Fault: whichever step comes
 )
 
 // Fault is one planned failure.
@@ -35,13 +37,15 @@ type Fault struct {
 // FaultFS is an [FS] for tests of crash safety, in this package and in those
 // that write through it: steps fail when told to, and a power cut takes back
 // what was not synced. As on Linux, what was dirty when a sync failed is not
-// made durable by the next one. It may be used from several goroutines.
+// made durable by the next one. A rename or removal is durable when its folder
+// was synced. It may be used from several goroutines.
 type FaultFS struct {
 	fs FS // set by NewFaultFS
 
 	mu     sync.Mutex // guards what follows
 	faults []*Fault
 	files  map[string]*written
+	names  []nameChange // not durable, oldest first
 	steps  map[Op]int
 }
 
@@ -70,7 +74,7 @@ func (f *FaultFS) Heal() {
 	f.faults = nil
 }
 
-// Steps is how often a step was begun.
+// Steps is how often a step was begun, with OpAny any of them.
 func (f *FaultFS) Steps(op Op) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -82,8 +86,9 @@ func (f *FaultFS) step(op Op) *Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.steps[op]++
+	f.steps[OpAny]++
 	for i, fault := range f.faults {
-		if fault.Op != op {
+		if fault.Op != op && fault.Op != OpAny {
 			continue
 		}
 		if fault.Skip > 0 {
@@ -107,10 +112,20 @@ func (f *FaultFS) fail(op Op, path string) error {
 
 // PowerCut leaves of each file what was durable, and of the rest what tear
 // makes of it: half, zeros, garbage; nil leaves nothing, not even a file of
-// which nothing was durable.
+// which nothing was durable. Renames and removals that are not durable are taken
+// back.
 func (f *FaultFS) PowerCut(tear func(path string, lost []byte) []byte) error {
+	return f.PowerCutKeeping(0, tear)
+}
+
+// PowerCutKeeping is PowerCut that keeps so many of the oldest renames and
+// removals that are not durable: a file system may have written them by itself.
+func (f *FaultFS) PowerCutKeeping(keep int, tear func(path string, lost []byte) []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.takeBack(keep); err != nil {
+		return fmt.Errorf("cut power: %w", err)
+	}
 	for path, w := range f.files {
 		b, err := os.ReadFile(path)
 		if errors.Is(err, os.ErrNotExist) {
@@ -157,14 +172,6 @@ func (f *FaultFS) Mkdir(path string, perm os.FileMode) error {
 		return err
 	}
 	return f.fs.Mkdir(path, perm)
-}
-
-// Rename moves, or fails as planned.
-func (f *FaultFS) Rename(from, to string) error {
-	if err := f.fail(OpRename, from); err != nil {
-		return err
-	}
-	return f.fs.Rename(from, to)
 }
 
 // change notes what a write or cut from an offset on does to durability. What
@@ -227,6 +234,9 @@ func (h *faultHandle) Sync() error {
 	}
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
+	if err == nil {
+		h.fs.entriesSynced(h.path)
+	}
 	if w := h.fs.files[h.path]; w != nil {
 		size, _ := h.Size()
 		w.synced(err == nil, size)
@@ -246,6 +256,9 @@ func (h *faultHandle) SyncFS() error {
 	}
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
+	if err == nil {
+		h.fs.names = nil
+	}
 	for path, w := range h.fs.files {
 		if info, statErr := os.Stat(path); statErr == nil {
 			w.synced(err == nil, info.Size())

@@ -121,8 +121,11 @@ func (s *Syncer) each(paths []string) error {
 	return group.Wait()
 }
 
-func (s *Syncer) one(path string) error {
-	f, err := s.fs.OpenFile(path, os.O_RDONLY, 0)
+func (s *Syncer) one(path string) error { return syncPath(s.fs, path) }
+
+// syncPath fsyncs a file or folder.
+func syncPath(fsys FS, path string) error {
+	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
 		return fmt.Errorf("open for sync: %w", err)
 	}
