@@ -176,6 +176,8 @@ func summaryOf(kind string, e *logpb.RegistryEvent, diffs []differenceJSON, befo
 		return strings.TrimSuffix("defined anew: "+words(diffs), ": ")
 	case "configured", "parameters_changed":
 		return words(diffs)
+	case "replayed":
+		return replayedText(e.GetReplayed())
 	case "alias_added":
 		return "alias of " + e.GetAliasAdded().GetPv()
 	case "alias_removed":
