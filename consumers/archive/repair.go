@@ -178,9 +178,15 @@ func (r *repairing) commit(ctx context.Context, one *partition.Repair) error {
 	r.a.appender.Release(one.Path)
 	err := one.Commit()
 	if err == nil || errors.Is(err, partition.ErrReplaced) {
-		f.loaded, f.hasLast, f.last, f.inherited, f.file = false, false, schema.Time{}, schema.Time{}, openFile{}
+		f.reread()
 	}
 	return err
+}
+
+// reread lets what is known of the PV's files be read from the disk when the next
+// sample comes; nothing may wait. f is locked.
+func (f *pvFiles) reread() {
+	f.loaded, f.hasLast, f.last, f.inherited, f.file = false, false, schema.Time{}, schema.Time{}, openFile{}
 }
 
 // room refuses a repair that would fill the store: it needs the file and its
