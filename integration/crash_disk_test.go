@@ -416,10 +416,10 @@ func (i *diskInode) make(name string, mode uint32) *diskNode {
 	return n
 }
 
-func (i *diskInode) Create(ctx context.Context, name string, _ uint32, mode uint32, out *fuse.EntryOut) (*fusefs.Inode, fusefs.FileHandle, uint32, syscall.Errno) {
+func (i *diskInode) Create(ctx context.Context, name string, flags uint32, mode uint32, out *fuse.EntryOut) (*fusefs.Inode, fusefs.FileHandle, uint32, syscall.Errno) {
 	_, unlock := i.lock()
 	defer unlock()
-	return i.child(ctx, i.make(name, syscall.S_IFREG|mode&0o7777), out), nil, fuse.FOPEN_KEEP_CACHE, 0
+	return i.child(ctx, i.make(name, syscall.S_IFREG|mode&0o7777), out), handleOf(flags), fuse.FOPEN_KEEP_CACHE, 0
 }
 
 func (i *diskInode) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
@@ -472,7 +472,7 @@ func (i *diskInode) Open(_ context.Context, flags uint32) (fusefs.FileHandle, ui
 	if flags&syscall.O_TRUNC != 0 {
 		i.disk.done(diskOp{kind: diskTruncate, node: i.id})
 	}
-	return nil, fuse.FOPEN_KEEP_CACHE, 0
+	return handleOf(flags), fuse.FOPEN_KEEP_CACHE, 0
 }
 
 func (i *diskInode) Read(_ context.Context, _ fusefs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
@@ -484,10 +484,19 @@ func (i *diskInode) Read(_ context.Context, _ fusefs.FileHandle, dest []byte, of
 	return fuse.ReadResultData(dest[:copy(dest, n.data[off:])]), 0
 }
 
-func (i *diskInode) Write(_ context.Context, _ fusefs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
+// diskHandle is an open file; each of its writes is a sync, too, if it was
+// opened so.
+type diskHandle struct{ sync bool }
+
+func handleOf(flags uint32) *diskHandle { return &diskHandle{sync: flags&syscall.O_DSYNC != 0} }
+
+func (i *diskInode) Write(_ context.Context, f fusefs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
 	_, unlock := i.lock()
 	defer unlock()
 	i.disk.done(diskOp{kind: diskWrite, node: i.id, offset: off, data: slices.Clone(data)})
+	if h, ok := f.(*diskHandle); ok && h.sync {
+		i.disk.done(diskOp{kind: diskSync, node: i.id})
+	}
 	return uint32(len(data)), 0
 }
 
