@@ -2,109 +2,135 @@ package streams
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"regexp"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
-	"google.golang.org/protobuf/proto"
-
 	"pvlog/schema"
-	"pvlog/schema/logpb"
 )
 
-// DropFilter chooses drops. The zero value chooses the newest 1,000.
+// DropFilter chooses drops. The zero value chooses all.
 type DropFilter struct {
-	PV     string // glob over PV names: * and ?; "" = all
-	Reason string // "" = all
-	Limit  int    // newest to give at most; default 1,000
+	PV      string   // glob over PV names: * and ?; "" = all
+	Reasons []string // any of them; none = all
+
+	// When the log stored the sample's message, which is within seconds of when
+	// pvlog received it: from Since to just before Until; zero is no bound.
+	Since, Until time.Time
+
+	After uint64 // only drops behind this sequence of DROPS: the Seq of the last one of a page
+	Limit int    // how many at most: [DropLog.Read] all and [DropLog.List] 1,000 by default
 }
 
 // StoredDrop is a drop as it stands in the log.
 type StoredDrop struct {
 	Drop
-	Seq    uint64    // sequence in DROPS
+	Seq    uint64    // sequence in DROPS, of its last message if it has several
 	Stored time.Time // when the log stored it
 }
+
+// listDefault is how many drops a list holds if the filter does not say.
+const listDefault = 1000
 
 // List gives the newest drops that the filter chooses, oldest first. A message
 // of DROPS that cannot be decoded is passed over and logged.
 func (d *DropLog) List(ctx context.Context, f DropFilter) ([]StoredDrop, error) {
-	limit := f.Limit
-	if limit <= 0 {
-		limit = 1000
+	var err error
+	if f.Limit <= 0 {
+		f.Limit = listDefault
 	}
-	var newest []StoredDrop
-	err := d.Read(ctx, f, func(drop StoredDrop) error {
-		if len(newest) == 2*limit {
-			newest = newest[:copy(newest, newest[limit:])]
-		}
-		newest = append(newest, drop)
+	if f.After, err = d.Newest(ctx, f); err != nil {
+		return nil, err
+	}
+	var list []StoredDrop
+	err = d.Read(ctx, f, func(drop StoredDrop) error {
+		list = append(list, drop)
 		return nil
 	})
-	return newest[max(0, len(newest)-limit):], err
+	return list, err
 }
 
-// Read calls each with every drop that the filter chooses, oldest first and
-// without limit, until it fails.
-func (d *DropLog) Read(ctx context.Context, f DropFilter, each func(StoredDrop) error) error {
-	s, err := d.log.current()
+// Newest is the After of the filter's newest Limit drops (0: 1,000). It reads
+// from the end until it has enough, and keeps sequences only: drops may be large.
+func (d *DropLog) Newest(ctx context.Context, f DropFilter) (after uint64, err error) {
+	r, err := d.reader(ctx, f)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	subject, err := f.subject()
-	if err != nil {
-		return err
+	limit := f.Limit
+	if limit <= 0 {
+		limit = listDefault
 	}
-	match := glob(f.PV)
-	parts := map[string][]byte{}
-	for next := uint64(1); ; {
-		n := 0
-		batch, err := jetstreamext.GetBatch(ctx, s.js, DropsStream, followBatch, jetstreamext.GetBatchSeq(next),
-			jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchMaxBytes(2*maxPayload))
-		if err != nil {
-			return fmt.Errorf("read drops: %w", err)
+	found := 0
+	for end, span := r.end, uint64(2*max(limit, followBatch)); end > r.begin; span *= 4 {
+		from := r.begin
+		if end-from > span {
+			from = end - span
 		}
-		for m, err := range batch {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("read drops: %w", err)
-			}
-			n++
-			next = m.Sequence + 1
-			drop, ok := d.decode(m, parts)
-			if !ok || !match.MatchString(string(drop.PV)) {
-				continue
-			}
-			if err := each(drop); err != nil {
-				return err
-			}
-		}
-		if n == 0 {
+		var seqs []uint64
+		if err := r.read(ctx, from, end, func(drop StoredDrop) error {
+			seqs = append(seqs, drop.Seq)
 			return nil
+		}); err != nil {
+			return 0, err
 		}
+		if missing := limit - found; len(seqs) >= missing {
+			return seqs[len(seqs)-missing] - 1, nil
+		}
+		found += len(seqs)
+		end = from
 	}
+	return f.After, nil
+}
+
+// Read calls each with the drops that the filter chooses, oldest first, until
+// it fails: those that are stored now, the first Limit of them if that is set. A
+// drop that cannot be decoded is passed over and logged.
+func (d *DropLog) Read(ctx context.Context, f DropFilter, each func(StoredDrop) error) error {
+	r, err := d.reader(ctx, f)
+	if err != nil {
+		return err
+	}
+	n := 0
+	err = r.read(ctx, r.begin, r.end, func(drop StoredDrop) error {
+		if n++; f.Limit > 0 && n > f.Limit {
+			return errEnough
+		}
+		return each(drop)
+	})
+	if err == errEnough {
+		return nil
+	}
+	return err
 }
 
 // subject is the narrowest one that holds what the filter chooses: the server
-// then reads no other drops.
+// then reads no other drops. A glob's tokens before its first wildcard narrow
+// it, as one reason does.
 func (f DropFilter) subject() (string, error) {
-	reason := "*"
-	if f.Reason != "" {
-		if _, err := (&Drop{Reason: f.Reason}).subject(); err != nil {
+	prefix := DropsPrefix + ".*"
+	for _, reason := range f.Reasons {
+		if _, err := (&Drop{Reason: reason}).subject(); err != nil {
 			return "", schema.Errorf(schema.Invalid, "%v", err)
 		}
-		reason = f.Reason
 	}
-	if f.PV == "" || strings.ContainsAny(f.PV, "*?") {
-		return DropsPrefix + "." + reason + ".>", nil
+	if len(f.Reasons) == 1 {
+		prefix = DropsPrefix + "." + f.Reasons[0]
 	}
-	return Subject(DropsPrefix+"."+reason, schema.PVName(f.PV)), nil
+	wild := strings.IndexAny(f.PV, "*?")
+	if f.PV != "" && wild < 0 {
+		return Subject(prefix, schema.PVName(f.PV)), nil
+	}
+	if end := strings.LastIndexByte(f.PV[:max(wild, 0)], ':'); end >= 0 {
+		prefix = Subject(prefix, schema.PVName(f.PV[:end]))
+	}
+	return prefix + ".>", nil
+}
+
+// chooses reports whether the filter chooses a drop that lies in its subject.
+func (f DropFilter) chooses(drop *StoredDrop) bool {
+	at := drop.Position.Time
+	return !(f.Since.After(at) || !f.Until.IsZero() && !at.Before(f.Until))
 }
 
 // glob translates * and ? to a regular expression over the whole name.
@@ -115,53 +141,4 @@ func glob(pattern string) *regexp.Regexp {
 	quoted := regexp.QuoteMeta(pattern)
 	quoted = strings.ReplaceAll(strings.ReplaceAll(quoted, `\*`, `.*`), `\?`, `.`)
 	return regexp.MustCompile(`(?s)^` + quoted + `$`)
-}
-
-// decode gives the drop of a message, or of the last of its parts.
-func (d *DropLog) decode(m *jetstream.RawStreamMsg, parts map[string][]byte) (StoredDrop, bool) {
-	data := m.Data
-	if n, count, ok := strings.Cut(m.Header.Get(headerPart), "/"); ok {
-		if n == "1" {
-			delete(parts, m.Subject)
-		}
-		data = append(parts[m.Subject], data...)
-		parts[m.Subject] = data
-		if n != count {
-			return StoredDrop{}, false
-		}
-		delete(parts, m.Subject)
-	}
-	drop, err := decodeDrop(m.Subject, data)
-	if err != nil {
-		d.log.log.Error("a message of DROPS cannot be read and is passed over", "seq", m.Sequence, "err", err)
-		return StoredDrop{}, false
-	}
-	return StoredDrop{Drop: drop, Seq: m.Sequence, Stored: m.Time}, true
-}
-
-func decodeDrop(subject string, data []byte) (Drop, error) {
-	prefix, pv, err := ParseSubject(subject)
-	if err != nil {
-		return Drop{}, err
-	}
-	body, err := schema.CheckSum(data)
-	if err != nil {
-		return Drop{}, err
-	}
-	p := &logpb.Drop{}
-	if err := proto.Unmarshal(body, p); err != nil {
-		return Drop{}, fmt.Errorf("%w: %w", schema.ErrDamaged, err)
-	}
-	drop := Drop{
-		Reason: strings.TrimPrefix(prefix, DropsPrefix+"."), Detail: p.GetDetail(), PV: pv, Raw: p.GetRaw(),
-		Position: Position{Seq: p.GetLogSequence(), Index: int(p.GetLogIndex()), Time: time.Unix(0, p.GetLogTime())},
-	}
-	if s := p.GetSample(); s != nil {
-		drop.Sample = &schema.RawSample{
-			Type: schema.DBRType(s.GetType()), Year: int(s.GetYear()), Received: time.Unix(0, s.GetReceived()), First: s.GetFirst(),
-			Registered: schema.DBRType(s.GetRegisteredType()), DriftPast: time.Duration(s.GetDriftPast()) * time.Second,
-			DriftFuture: time.Duration(s.GetDriftFuture()) * time.Second, Generation: s.GetGeneration(), Event: s.GetEvent(),
-		}
-	}
-	return drop, nil
 }

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,14 @@ func listDrops(t *testing.T, l *Log, f DropFilter) []StoredDrop {
 		t.Fatal(err)
 	}
 	return drops
+}
+
+func seqs(drops []StoredDrop) []uint64 {
+	var list []uint64
+	for _, d := range drops {
+		list = append(list, d.Seq)
+	}
+	return list
 }
 
 func TestDropsComeBackAsTheyWere(t *testing.T) {
@@ -49,9 +58,47 @@ func TestDropsComeBackAsTheyWere(t *testing.T) {
 			t.Errorf("drop %d: another sample", i)
 		}
 	}
-	for f, n := range map[DropFilter]int{{PV: "A:*"}: 3, {Reason: "order"}: 2, {PV: "A:?", Reason: "drift_future"}: 1, {PV: "a:b"}: 0, {Limit: 2}: 2, {Reason: "type"}: 0} {
-		if got := listDrops(t, l, f); len(got) != n {
-			t.Errorf("%+v: %d drops, want %d", f, len(got), n)
+	for _, c := range []struct {
+		f    DropFilter
+		want []uint64 // sequences in DROPS
+	}{
+		{DropFilter{PV: "A:*"}, []uint64{1, 2, 3}},
+		{DropFilter{PV: "*:B"}, []uint64{1, 2}},
+		{DropFilter{PV: "*"}, []uint64{1, 2, 3, 4}},
+		{DropFilter{Reasons: []string{"order"}}, []uint64{1, 3}},
+		{DropFilter{Reasons: []string{"order", "damaged"}}, []uint64{1, 3, 4}},
+		{DropFilter{PV: "A:?", Reasons: []string{"drift_future"}}, []uint64{2}},
+		{DropFilter{PV: "A:B", Reasons: []string{"drift_future", "type"}}, []uint64{2}},
+		{DropFilter{PV: "a:b"}, nil},
+		{DropFilter{Limit: 2}, []uint64{3, 4}},
+		{DropFilter{Reasons: []string{"type"}}, nil},
+		{DropFilter{Since: time.Unix(7, 0)}, []uint64{3, 4}},
+		{DropFilter{Since: time.Unix(6, 6)}, []uint64{3, 4}},
+		{DropFilter{Since: time.Unix(6, 5), Until: time.Unix(7, 5)}, []uint64{2}},
+		{DropFilter{Until: time.Unix(6, 0)}, []uint64{1}},
+		{DropFilter{Since: time.Now().Add(time.Hour)}, nil},
+		{DropFilter{After: 1, PV: "A*"}, []uint64{2, 3}},
+		{DropFilter{After: 4}, nil},
+		{DropFilter{After: 1 << 40}, nil},
+	} {
+		if got := seqs(listDrops(t, l, c.f)); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: drops %d, want %d", c.f, got, c.want)
+		}
+		if f := c.f; f.Limit == 0 {
+			read := func(f DropFilter) []uint64 {
+				var got []StoredDrop
+				if err := l.Drops().Read(t.Context(), f, func(d StoredDrop) error { got = append(got, d); return nil }); err != nil {
+					t.Fatal(err)
+				}
+				return seqs(got)
+			}
+			if got := read(f); !slices.Equal(got, c.want) {
+				t.Errorf("read %+v: drops %d, want %d", f, got, c.want)
+			}
+			f.Limit = 1
+			if got := read(f); !slices.Equal(got, c.want[:min(1, len(c.want))]) {
+				t.Errorf("read one of %+v: drops %d, want the first of %d", f, got, c.want)
+			}
 		}
 	}
 	if got := listDrops(t, l, DropFilter{Limit: 1}); got[0].Reason != "damaged" {
@@ -217,6 +264,59 @@ func TestLargeDropsTravelInParts(t *testing.T) {
 	}
 }
 
+// TestDropFiltersNarrowWhatTheServerReads: a device's drops are found without
+// reading all others.
+func TestDropFiltersNarrowWhatTheServerReads(t *testing.T) {
+	for _, c := range []struct {
+		f    DropFilter
+		want string
+	}{
+		{DropFilter{}, "drops.*.>"},
+		{DropFilter{PV: "A:B"}, "drops.*.A.B"},
+		{DropFilter{PV: "A:B", Reasons: []string{"order"}}, "drops.order.A.B"},
+		{DropFilter{PV: "A:B", Reasons: []string{"order", "type"}}, "drops.*.A.B"},
+		{DropFilter{PV: "A:B*"}, "drops.*.A.>"},
+		{DropFilter{PV: "A:B:*:C", Reasons: []string{"order"}}, "drops.order.A.B.>"},
+		{DropFilter{PV: "?:B"}, "drops.*.>"},
+		{DropFilter{PV: ":*"}, "drops.*.%.>"},
+		{DropFilter{PV: "A.b:?"}, "drops.*.A%2Eb.>"},
+	} {
+		if got, err := c.f.subject(); err != nil || got != c.want {
+			t.Errorf("%+v: %s, %v, want %s", c.f, got, err, c.want)
+		}
+	}
+	if _, err := (DropFilter{Reasons: []string{"order", "a.b"}}).subject(); schema.CodeOf(err) != schema.Invalid {
+		t.Errorf("reason a.b: %v", err)
+	}
+}
+
+func TestDropsAreCountedByPVAndReason(t *testing.T) {
+	l := openLog(t, Options{})
+	drops := []Drop{dropOf("A:B", "order", 1, 0), dropOf("A:B", "order", 2, 0), dropOf("A:B", "type", 3, 0), dropOf("C", "order", 4, 0)}
+	if err := l.Drops().Append(t.Context(), drops); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		f    DropFilter
+		want []DropCount
+	}{
+		{DropFilter{}, []DropCount{{"A:B", "order", 2}, {"A:B", "type", 1}, {"C", "order", 1}}},
+		{DropFilter{Reasons: []string{"order"}}, []DropCount{{"A:B", "order", 2}, {"C", "order", 1}}},
+		{DropFilter{Reasons: []string{"type", "file"}}, []DropCount{{"A:B", "type", 1}}},
+		{DropFilter{PV: "?"}, []DropCount{{"C", "order", 1}}},
+		{DropFilter{PV: "nobody"}, []DropCount{}},
+		{DropFilter{Since: time.Unix(2, 0), Until: time.Unix(4, 0)}, []DropCount{{"A:B", "order", 1}, {"A:B", "type", 1}}},
+	} {
+		got, err := l.Drops().Count(t.Context(), c.f)
+		slices.SortFunc(got, func(x, y DropCount) int {
+			return strings.Compare(string(x.PV)+" "+x.Reason, string(y.PV)+" "+y.Reason)
+		})
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %v, %v, want %v", c.f, got, err, c.want)
+		}
+	}
+}
+
 func TestManyDrops(t *testing.T) {
 	const n = 3000
 	l := openLog(t, Options{})
@@ -227,13 +327,51 @@ func TestManyDrops(t *testing.T) {
 	if err := l.Drops().Append(t.Context(), drops); err != nil {
 		t.Fatal(err)
 	}
-	got := listDrops(t, l, DropFilter{Limit: n})
-	if len(got) != n {
-		t.Fatalf("%d drops of %d", len(got), n)
-	}
-	for i, d := range got {
-		if d.Position.Seq != uint64(i+1) {
-			t.Fatalf("drop %d is of message %d", i, d.Position.Seq)
+	for _, limit := range []int{1, 7, n / 2, n - 1, n, 2 * n} {
+		got := listDrops(t, l, DropFilter{Limit: limit})
+		want := min(limit, n)
+		if len(got) != want {
+			t.Fatalf("limit %d: %d drops of %d", limit, len(got), want)
 		}
+		for i, d := range got {
+			if d.Position.Seq != uint64(n-want+i+1) {
+				t.Fatalf("limit %d: drop %d is of message %d", limit, i, d.Position.Seq)
+			}
+		}
+	}
+	got := listDrops(t, l, DropFilter{PV: string(pvName(3)), Limit: 5})
+	if want := []uint64{2972, 2979, 2986, 2993, 3000}; !slices.Equal(seqs(got), want) {
+		t.Errorf("newest of one PV: %d, want %d", seqs(got), want)
+	}
+}
+
+// TestDropPages reads page after page, from where the last one ended.
+func TestDropPages(t *testing.T) {
+	l := openLog(t, Options{})
+	big := largeSample(maxPayload+1000, 3)
+	drops := []Drop{dropOf("A", "order", 1, 0), {Reason: "file", PV: "A", Sample: &big, Position: Position{Seq: 2, Time: time.Unix(2, 0)}}, dropOf("B", "order", 3, 0), dropOf("A", "type", 4, 0)}
+	if err := l.Drops().Append(t.Context(), drops); err != nil {
+		t.Fatal(err)
+	}
+	var got []uint64
+	f := DropFilter{PV: "?", Limit: 1}
+	for {
+		n := len(got)
+		if err := l.Drops().Read(t.Context(), f, func(d StoredDrop) error {
+			got, f.After = append(got, d.Position.Seq), d.Seq
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if len(got) == n {
+			break
+		}
+	}
+	if want := []uint64{1, 2, 3, 4}; !slices.Equal(got, want) {
+		t.Errorf("pages hold the drops of messages %d, want %d", got, want)
+	}
+	// A page may begin between the parts of a drop.
+	if got := listDrops(t, l, DropFilter{After: 2}); len(got) != 3 || !bytes.Equal(got[0].Sample.Event, big.Event) {
+		t.Errorf("behind the first part: %d drops", len(got))
 	}
 }

@@ -59,7 +59,7 @@ func (l *Log) trim(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	keepFrom, err := l.firstAt(ctx, now.Add(-l.opt.Keep), state.Samples)
+	keepFrom, err := l.firstAt(ctx, SamplesStream, now.Add(-l.opt.Keep), state.Samples)
 	if err != nil {
 		return fmt.Errorf("find the first message to keep: %w", err)
 	}
@@ -89,8 +89,9 @@ func (l *Log) trim(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// firstAt is the sequence of the first message stored at or after t.
-func (l *Log) firstAt(ctx context.Context, t time.Time, s StreamState) (uint64, error) {
+// firstAt is the sequence of the first message of a stream in this state that
+// was stored at or after t, one behind the newest if there is none.
+func (l *Log) firstAt(ctx context.Context, name string, t time.Time, s StreamState) (uint64, error) {
 	if s.Messages == 0 || !s.FirstTime.Before(t) {
 		return s.First, nil
 	}
@@ -103,7 +104,7 @@ func (l *Log) firstAt(ctx context.Context, t time.Time, s StreamState) (uint64, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	batch, err := jetstreamext.GetBatch(ctx, session.js, SamplesStream, 1, jetstreamext.GetBatchStartTime(t))
+	batch, err := jetstreamext.GetBatch(ctx, session.js, name, 1, jetstreamext.GetBatchStartTime(t))
 	if err != nil {
 		return 0, err
 	}

@@ -1,43 +1,12 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"net"
 	"strings"
 	"testing"
-	"unicode"
 
 	"pvlog/cmd/pvlog/appliance"
 )
-
-func TestDropsAreOneLineEachWhateverTheyHold(t *testing.T) {
-	var drops []drop
-	err := json.Unmarshal([]byte(`[
-		{"pv":"A:B","reason":"order","detail":"not later than the last","secs":1700000000,"nanos":5,"severity":2,"value":1.5},
-		{"pv":"bad\u001b[2Jname","reason":"file","detail":"open: denied\nclose:\tbad","secs":-1,"nanos":999999999,"value":"x\ny"},
-		{"pv":"C","reason":"damaged","detail":"","value":null}]`), &drops)
-	if err != nil {
-		t.Fatal(err)
-	}
-	drops[0].Value = json.RawMessage("[" + strings.Repeat("1,", 1000) + "1]")
-	var out bytes.Buffer
-	if err := printDrops(&out, drops); err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
-	if len(lines) != 4 || !strings.HasPrefix(lines[0], "PV") {
-		t.Fatalf("%d lines, want a head and three:\n%s", len(lines), out.String())
-	}
-	for i, want := range []string{"2023-11-14T22:13:20.000000005Z", "1969-12-31T23:59:59.999999999Z", "damaged"} {
-		if !strings.Contains(lines[i+1], want) || len(lines[i+1]) > 200 {
-			t.Errorf("line %d is %q, want %s in it", i, lines[i+1], want)
-		}
-	}
-	if i := strings.IndexFunc(strings.Join(lines, ""), func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
-		t.Errorf("what steers a terminal is printed: %q", out.String())
-	}
-}
 
 func TestRowsOfTheScreenKeepTheirColumns(t *testing.T) {
 	head := row("PV", "value", "alarm", "stored", "dropped", "partition", "bytes")

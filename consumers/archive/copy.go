@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -74,10 +75,26 @@ func (a *Archive) Copy(ctx context.Context, from, to schema.PVName, commit func(
 
 // hold keeps others from working on the files of PVs until release is called.
 func (a *Archive) hold(pvs ...schema.PVName) (release func(), err error) {
+	return a.holdEven("", pvs...)
+}
+
+// holdEven is hold that takes a PV even if its files were replaced and the
+// registry has not decided yet. Others of these are refused only if it still has
+// not when Run's goroutine has looked.
+func (a *Archive) holdEven(open schema.PVName, pvs ...schema.PVName) (release func(), err error) {
+	if a.undecided(open, pvs) {
+		if err := a.owning(context.Background(), "look for files that were replaced", func(ctx context.Context) error {
+			a.settle(ctx)
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	undecided := a.undecided(open, pvs)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, pv := range pvs {
-		if a.held[pv] {
+		if a.held[pv] || undecided {
 			return nil, schema.Errorf(schema.Conflict, "the files of PV %s are being copied or moved just now: try again later", pv)
 		}
 	}
@@ -93,6 +110,13 @@ func (a *Archive) hold(pvs ...schema.PVName) (release func(), err error) {
 	}, nil
 }
 
+// undecided reports whether one of some PVs, but for open, waits for the registry.
+func (a *Archive) undecided(open schema.PVName, pvs []schema.PVName) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.unsettled != "" && a.unsettled != open && slices.Contains(pvs, a.unsettled)
+}
+
 // copying is one call of Copy.
 type copying struct {
 	a        *Archive
@@ -101,15 +125,16 @@ type copying struct {
 	what     string
 	asked    time.Time
 
-	folder string     // where the copies stand, "" before the first
-	files  []copyFile // in the order of their time
-	placed bool
-	done   Copied
+	folders map[string]string // where the copies stand, by the store's root
+	files   []copyFile        // store by store, in the order of their time
+	placed  bool
+	done    Copied
 }
 
 // copyFile is one partition and its copy.
 type copyFile struct {
 	copy    partition.Copy
+	root    string // of its store
 	target  string // its place
 	written string // where the copy stands until then, "" if it need not
 	there   bool   // an earlier call has put the whole of it in its place
@@ -155,24 +180,26 @@ func (c *copying) allowed() error {
 
 // sources are the PV's partitions as they are now.
 func (c *copying) sources() ([]copyFile, error) {
-	store := c.a.opt.Store
-	list, err := partition.List(store.Root, schema.ChunkKey(c.from), store.Granularity)
-	if err != nil {
-		return nil, err
-	}
-	if len(list) == 0 {
-		if err := c.a.checkStore(); err != nil {
+	var files []copyFile
+	for i, store := range c.a.stores {
+		list, err := partition.List(store.Root, schema.ChunkKey(c.from), store.Granularity)
+		if err != nil {
 			return nil, err
 		}
-	}
-	files := make([]copyFile, 0, len(list))
-	for _, file := range list {
-		plan, err := partition.PlanCopy(file.Path, c.from, c.to)
-		if err != nil {
-			return nil, schema.Errorf(schema.Conflict, "%w", err)
+		if len(list) == 0 {
+			if err := c.a.checkMark(i); err != nil {
+				return nil, err
+			}
 		}
-		if plan.Size() > 0 {
-			files = append(files, copyFile{copy: plan, target: partition.Path(store.Root, schema.ChunkKey(c.to), store.Granularity, file.Start)})
+		for _, file := range list {
+			plan, err := partition.PlanCopy(file.Path, c.from, c.to)
+			if err != nil {
+				return nil, schema.Errorf(schema.Conflict, "%w", err)
+			}
+			if plan.Size() > 0 {
+				target := partition.Path(store.Root, schema.ChunkKey(c.to), store.Granularity, file.Start)
+				files = append(files, copyFile{copy: plan, root: store.Root, target: target})
+			}
 		}
 	}
 	return files, nil
@@ -180,11 +207,10 @@ func (c *copying) sources() ([]copyFile, error) {
 
 // clean removes copies that were not put in place.
 func (c *copying) clean() {
-	if c.folder == "" {
-		return
-	}
-	if err := os.RemoveAll(c.folder); err != nil {
-		c.a.log.Warn("copies that are of no use are left until the next start", "folder", c.folder, "err", err)
+	for _, folder := range c.folders {
+		if err := os.RemoveAll(folder); err != nil {
+			c.a.log.Warn("copies that are of no use are left until the next start", "folder", folder, "err", err)
+		}
 	}
 }
 

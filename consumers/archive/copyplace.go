@@ -61,7 +61,7 @@ func (c *copying) committed(fresh []string) error {
 
 func (c *copying) placeOne(f copyFile) (changed []string, existed bool, err error) {
 	dir := filepath.Dir(f.target)
-	if changed, err = makeFolder(dir, c.a.opt.Store.Root); err != nil {
+	if changed, err = makeFolder(dir, f.root); err != nil {
 		return changed, false, err
 	}
 	_, err = os.Lstat(f.target) // the beginning of the copy, as compare has seen

@@ -19,21 +19,23 @@ func (c *copying) write(ctx context.Context) error {
 	if err := c.compare(ctx); err != nil {
 		return err
 	}
-	var bytes int64
+	bytes := map[string]int64{} // by the store's root
 	for _, f := range c.files {
 		if f.written == "" && !f.there {
-			bytes += f.copy.Size()
+			bytes[f.root] += f.copy.Size()
 		}
 	}
-	if err := c.room(bytes); err != nil {
-		return err
+	for root, n := range bytes {
+		if err := c.room(root, n); err != nil {
+			return err
+		}
 	}
 	for i := range c.files {
 		f := &c.files[i]
 		if f.written != "" || f.there {
 			continue
 		}
-		path, err := c.temporary(f.target)
+		path, err := c.temporary(f.root, f.target)
 		if err != nil {
 			return err
 		}
@@ -48,14 +50,15 @@ func (c *copying) write(ctx context.Context) error {
 // compare finds what an earlier call has put in place, and refuses what else
 // stands under the other name.
 func (c *copying) compare(ctx context.Context) error {
-	store := c.a.opt.Store
-	list, err := partition.List(store.Root, schema.ChunkKey(c.to), store.Granularity)
-	if err != nil {
-		return err
-	}
-	sizes := make(map[string]int64, len(list))
-	for _, file := range list {
-		sizes[file.Path] = file.Size
+	sizes := map[string]int64{}
+	for _, store := range c.a.stores {
+		list, err := partition.List(store.Root, schema.ChunkKey(c.to), store.Granularity)
+		if err != nil {
+			return err
+		}
+		for _, file := range list {
+			sizes[file.Path] = file.Size
+		}
 	}
 	for i := range c.files {
 		f := &c.files[i]
@@ -83,10 +86,10 @@ func (c *copying) occupied(path string) error {
 	return schema.Errorf(schema.Conflict, "%s: %s has data of its own, such as %s: choose another name or move them away", c.what, c.to, path)
 }
 
-// temporary is where a copy stands until all are whole.
-func (c *copying) temporary(target string) (string, error) {
-	if c.folder == "" {
-		top := filepath.Join(c.a.opt.Store.Root, copyingName)
+// temporary is where a copy stands, in its store, until all are whole.
+func (c *copying) temporary(root, target string) (string, error) {
+	if c.folders[root] == "" {
+		top := filepath.Join(root, copyingName)
 		if err := os.MkdirAll(top, 0o755); err != nil {
 			return "", err
 		}
@@ -94,9 +97,12 @@ func (c *copying) temporary(target string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		c.folder = folder
+		if c.folders == nil {
+			c.folders = map[string]string{}
+		}
+		c.folders[root] = folder
 	}
-	path := filepath.Join(c.folder, filepath.Base(target))
+	path := filepath.Join(c.folders[root], filepath.Base(target))
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a shorter copy
 		return "", err
 	}
@@ -105,13 +111,22 @@ func (c *copying) temporary(target string) (string, error) {
 
 // room refuses a copy that would fill the store: the archive needs what is
 // free, and a copy that ends in the middle is of no use.
-func (c *copying) room(bytes int64) error {
-	var stat syscall.Statfs_t
-	if err := syscall.Statfs(c.a.opt.Store.Root, &stat); err != nil {
-		return fmt.Errorf("look for free space: %w", err)
+func (c *copying) room(root string, bytes int64) error {
+	free, err := freeBytes(root)
+	if err != nil {
+		return err
 	}
-	if free := int64(stat.Bavail) * int64(stat.Bsize); bytes > 0 && free < bytes+copySpare {
-		return schema.Errorf(schema.Unavailable, "%s: the copy needs %d bytes and the store has %d free: make room and try again", c.what, bytes, free)
+	if bytes > 0 && free < bytes+copySpare {
+		return schema.Errorf(schema.Unavailable, "%s: the copy needs %d bytes and the store at %s has %d free: make room and try again", c.what, bytes, root, free)
 	}
 	return nil
+}
+
+// freeBytes is the room in the file system of a store.
+func freeBytes(root string) (int64, error) {
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(root, &stat); err != nil {
+		return 0, fmt.Errorf("look for free space: %w", err)
+	}
+	return int64(stat.Bavail) * int64(stat.Bsize), nil
 }

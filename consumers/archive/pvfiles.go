@@ -91,25 +91,35 @@ func (a *Archive) load(f *pvFiles, s schema.RawSample, at schema.Time, redeliver
 	if at.After(limit) {
 		from = schema.TimeOf(s.Received.Add(-s.DriftPast))
 	}
-	files, err := a.lister.List(a.opt.Store.Root, f.key, a.opt.Store.Granularity)
+	for i := range a.stores {
+		if err := a.loadStore(f, i, limit, from, redelivered); err != nil {
+			return err
+		}
+	}
+	f.loaded = true
+	return nil
+}
+
+// loadStore looks for the PV's newest time in the i-th store. What lies in a
+// coarser one is mostly older, by the names of its files alone.
+func (a *Archive) loadStore(f *pvFiles, i int, limit, from schema.Time, redelivered bool) error {
+	s := a.stores[i]
+	files, err := a.lister.List(s.Root, f.key, s.Granularity)
 	if err != nil {
 		return fmt.Errorf("list partitions of %s: %w", f.pv, err)
 	}
 	if len(files) == 0 { // a store whose mount is lost has none either
-		if err := a.checkStore(); err != nil {
+		return a.checkMark(i)
+	}
+	for _, file := range slices.Backward(files) {
+		if f.hasLast && file.End <= f.last.Sec {
+			return nil
+		}
+		done, err := a.loadFile(f, i, file, limit, from, redelivered)
+		if err != nil || done {
 			return err
 		}
 	}
-	for i := len(files) - 1; i >= 0; i-- {
-		done, err := a.loadFile(f, files[i], limit, from, redelivered)
-		if err != nil {
-			return err
-		}
-		if done {
-			break
-		}
-	}
-	f.loaded = true
 	return nil
 }
 
@@ -123,7 +133,7 @@ func later(t, u time.Time) time.Time {
 // loadFile takes the last time of one file as the PV's floor and reports
 // whether it could: not from an empty file, nor from one whose last time lies
 // beyond limit, which would turn every right sample into a drop (D1).
-func (a *Archive) loadFile(f *pvFiles, file partition.File, limit, from schema.Time, redelivered bool) (bool, error) {
+func (a *Archive) loadFile(f *pvFiles, store int, file partition.File, limit, from schema.Time, redelivered bool) (bool, error) {
 	tail, err := a.tail(f, file.Path, from, redelivered)
 	if err != nil {
 		return false, err
@@ -137,8 +147,12 @@ func (a *Archive) loadFile(f *pvFiles, file partition.File, limit, from schema.T
 			"pv", string(f.pv), "partition", file.Path, "last", tail.Last.String())
 		return false, nil
 	}
-	f.last, f.hasLast, f.inherited = tail.Last, true, tail.Last
-	f.file = fileOf(file.Path, file.Start, tail)
+	if !f.hasLast || tail.Last.After(f.last) {
+		f.last, f.hasLast, f.inherited = tail.Last, true, tail.Last
+	}
+	if store == 0 { // the others are not appended to
+		f.file = fileOf(file.Path, file.Start, tail)
+	}
 	return true, nil
 }
 
@@ -181,20 +195,29 @@ func (a *Archive) tail(f *pvFiles, path string, from schema.Time, redelivered bo
 }
 
 // lookup finds what was written for the PV at an instant: in the buffers, then
-// in the partition of that instant. What is not found in a store whose mount is
+// in the partition of that instant, in each store. What is not found in a store whose mount is
 // lost is an error.
 func (a *Archive) lookup(f *pvFiles, at schema.Time) (schema.Event, bool, error) {
-	start := a.opt.Store.Granularity.Start(at)
 	for _, p := range f.parts {
 		if event, ok := p.find(at); ok {
 			e, err := schema.ScanEvent(event)
 			return e, err == nil, err
 		}
 	}
-	path := partition.Path(a.opt.Store.Root, f.key, a.opt.Store.Granularity, start)
-	event, found, err := partition.Find(path, at)
+	for i := range a.stores {
+		if e, found, err := a.lookupIn(i, f, at); err != nil || found {
+			return e, found, err
+		}
+	}
+	return schema.Event{}, false, nil
+}
+
+// lookupIn looks in the i-th store.
+func (a *Archive) lookupIn(i int, f *pvFiles, at schema.Time) (schema.Event, bool, error) {
+	s := a.stores[i]
+	event, found, err := partition.Find(partition.Path(s.Root, f.key, s.Granularity, s.Granularity.Start(at)), at)
 	if err == nil && !found {
-		err = a.checkStore()
+		err = a.checkMark(i)
 	}
 	if err != nil || !found {
 		return schema.Event{}, false, err

@@ -28,101 +28,125 @@ var ErrLocked = errors.New("another process writes this store")
 // now: its file system is not mounted, read-only or full.
 var ErrAway = errors.New("the store cannot be opened now")
 
-// OpenStore makes the store's root if need be, marks it and locks it for this
-// process. A store that was marked in an earlier run and has no mark now is a
-// missing mount, not a new store: StateDir remembers. An [ErrAway] need not
+// OpenStore makes the root of each store if need be, marks it and locks it for
+// this process. A store that was marked in an earlier run and has no mark now is
+// a missing mount, not a new store: StateDir remembers. An [ErrAway] need not
 // keep anybody from running the archive, which tries again until it succeeds
 // while the log keeps the samples (D5).
 func (a *Archive) OpenStore() error {
-	known, err := a.knownStore(a.opt.Store.Root)
-	if err != nil {
-		return err
-	}
-	err = a.openStore(known)
-	if known && err != nil && !errors.Is(err, ErrLocked) {
-		err = fmt.Errorf("%w: %w", ErrAway, err)
-	}
-	return err
-}
-
-func (a *Archive) openStore(known bool) error {
-	root := a.opt.Store.Root
-	mark := filepath.Join(root, markName)
-	if _, err := os.Stat(mark); known && errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("store %s at %s: %w (if it is gone for good, remove %s)", a.opt.Store.Name, root, errUnmounted, a.knownPath())
-	}
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return fmt.Errorf("make store %s: %w", a.opt.Store.Name, err)
-	}
-	f, err := os.OpenFile(mark, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return fmt.Errorf("mark store %s: %w", a.opt.Store.Name, err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return errors.Join(fmt.Errorf("store %s at %s: %w: stop it first", a.opt.Store.Name, root, ErrLocked), f.Close())
-	}
-	if err := os.RemoveAll(filepath.Join(root, copyingName)); err != nil {
-		return errors.Join(fmt.Errorf("remove copies that were not finished: %w", err), f.Close())
-	}
-	if !known {
-		if err := errors.Join(f.Sync(), a.rememberStore(root)); err != nil {
-			return errors.Join(err, f.Close())
+	var marks []*os.File
+	for _, s := range a.stores {
+		mark, err := a.openOne(s)
+		if err != nil {
+			return errors.Join(err, closeAll(marks))
 		}
+		marks = append(marks, mark)
 	}
-	a.mark = f
+	a.marks = marks
 	return nil
 }
 
-func (a *Archive) knownPath() string {
-	return filepath.Join(a.opt.StateDir, "store."+a.opt.Store.Name)
+func (a *Archive) openOne(s Store) (*os.File, error) {
+	known, err := a.knownStore(s)
+	if err != nil {
+		return nil, err
+	}
+	mark, err := a.openStore(s, known)
+	if known && err != nil && !errors.Is(err, ErrLocked) {
+		err = fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	return mark, err
+}
+
+func (a *Archive) openStore(s Store, known bool) (*os.File, error) {
+	mark := filepath.Join(s.Root, markName)
+	if _, err := os.Stat(mark); known && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("store %s at %s: %w (if it is gone for good, remove %s)", s.Name, s.Root, errUnmounted, a.knownPath(s))
+	}
+	if err := os.MkdirAll(s.Root, 0o755); err != nil {
+		return nil, fmt.Errorf("make store %s: %w", s.Name, err)
+	}
+	f, err := os.OpenFile(mark, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("mark store %s: %w", s.Name, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("store %s at %s: %w: stop it first", s.Name, s.Root, ErrLocked), f.Close())
+	}
+	if err := os.RemoveAll(filepath.Join(s.Root, copyingName)); err != nil {
+		return nil, errors.Join(fmt.Errorf("remove copies that were not finished: %w", err), f.Close())
+	}
+	if !known {
+		if err := errors.Join(f.Sync(), a.rememberStore(s)); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return f, nil
+}
+
+func (a *Archive) knownPath(s Store) string {
+	return filepath.Join(a.opt.StateDir, "store."+s.Name)
 }
 
 // knownStore reports whether the root was marked by an earlier run.
-func (a *Archive) knownStore(root string) (bool, error) {
-	b, err := os.ReadFile(a.knownPath())
+func (a *Archive) knownStore(s Store) (bool, error) {
+	b, err := os.ReadFile(a.knownPath(s))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return string(b) == root, err
+	return string(b) == s.Root, err
 }
 
 // rememberStore notes the root in StateDir, after the mark is durable in it: a
 // power cut in between must not look like a missing mount.
-func (a *Archive) rememberStore(root string) error {
-	for _, dir := range []string{root, filepath.Dir(root)} {
+func (a *Archive) rememberStore(s Store) error {
+	for _, dir := range []string{s.Root, filepath.Dir(s.Root)} {
 		if err := syncDir(dir); err != nil && !errors.Is(err, fs.ErrPermission) {
-			return fmt.Errorf("mark store %s: %w", a.opt.Store.Name, err)
+			return fmt.Errorf("mark store %s: %w", s.Name, err)
 		}
 	}
-	if err := writeDurable(a.knownPath(), root); err != nil {
-		return fmt.Errorf("remember store %s: %w", a.opt.Store.Name, err)
+	if err := writeDurable(a.knownPath(s), s.Root); err != nil {
+		return fmt.Errorf("remember store %s: %w", s.Name, err)
 	}
 	return nil
 }
 
-// CloseStore gives the lock back.
+// CloseStore gives the locks back.
 func (a *Archive) CloseStore() error {
-	if a.mark == nil {
+	if a.marks == nil {
 		return nil
 	}
-	err := errors.Join(a.syncer.Close(), a.mark.Close())
-	a.mark = nil
+	err := errors.Join(a.syncer.Close(), closeAll(a.marks))
+	a.marks = nil
 	return err
 }
 
-// checkStore makes sure that the root is still the folder that was marked, so
-// that a lost mount is never mistaken for an empty store.
-func (a *Archive) checkStore() error {
-	if a.mark == nil {
-		return fmt.Errorf("store %s is not open", a.opt.Store.Name)
+func closeAll(files []*os.File) error {
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, f.Close())
 	}
-	held, err := a.mark.Stat()
+	return errors.Join(errs...)
+}
+
+// checkStore makes sure that the root of the store that is appended to is still
+// the folder that was marked, so that a lost mount is never mistaken for an
+// empty store.
+func (a *Archive) checkStore() error { return a.checkMark(0) }
+
+// checkMark is checkStore for the i-th of the stores.
+func (a *Archive) checkMark(i int) error {
+	s := a.stores[i]
+	if a.marks == nil {
+		return fmt.Errorf("store %s is not open", s.Name)
+	}
+	held, err := a.marks[i].Stat()
 	if err != nil {
-		return fmt.Errorf("stat the mark of store %s: %w", a.opt.Store.Name, err)
+		return fmt.Errorf("stat the mark of store %s: %w", s.Name, err)
 	}
-	found, err := os.Stat(filepath.Join(a.opt.Store.Root, markName))
+	found, err := os.Stat(filepath.Join(s.Root, markName))
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(held, found) {
-		return fmt.Errorf("store %s at %s: %w", a.opt.Store.Name, a.opt.Store.Root, errUnmounted)
+		return fmt.Errorf("store %s at %s: %w", s.Name, s.Root, errUnmounted)
 	}
 	return err
 }
@@ -130,9 +154,9 @@ func (a *Archive) checkStore() error {
 // begin opens the store if that was not done, finds out how the last run ended
 // and puts the consumer to its floor. It fails only if ctx ends.
 func (a *Archive) begin(ctx context.Context) error {
-	if a.mark == nil {
+	if a.marks == nil {
 		a.retry(ctx, "open the store", func(context.Context) error { return a.OpenStore() })
-		if a.mark == nil {
+		if a.marks == nil {
 			return ctx.Err()
 		}
 	}
@@ -142,9 +166,11 @@ func (a *Archive) begin(ctx context.Context) error {
 			return err
 		}
 		a.unclean = err != nil
+		a.recovering = a.unclean
 		return syncDir(a.opt.StateDir)
 	})
 	a.loadTallies()
+	a.retry(ctx, "finish replacing files", a.recoverSwap)
 	a.retry(ctx, "reset the consumer", a.reset)
 	return ctx.Err()
 }

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,8 @@ const (
 
 // Trash moves the partitions of a PV into the store's trash folder, after
 // what waits for it was written. It is for PVs whose registration is gone, and
-// gives the folder they are in now, "" if there was nothing. The error is a
+// gives the folder they are in now, "" if there was nothing: with several stores
+// each has one of that name, and it is the first's. The error is a
 // [schema.Conflict] for a PV that is registered again, or whose files are being
 // copied, [schema.Unavailable] if the archive has ended or cannot write now.
 func (a *Archive) Trash(ctx context.Context, pv schema.PVName, now time.Time) (string, error) {
@@ -48,26 +50,31 @@ func (a *Archive) Trash(ctx context.Context, pv schema.PVName, now time.Time) (s
 // trash renames files one by one below .trash/TIME/; names and folders stay, so
 // moving them back is a rename as well. Each rename is made durable by syncing
 // both folders.
-func (a *Archive) trash(pv schema.PVName, now time.Time) (string, error) {
-	root := a.opt.Store.Root
-	files, err := partition.List(root, schema.ChunkKey(pv), a.opt.Store.Granularity)
-	if err != nil || len(files) == 0 {
-		return "", err
-	}
-	a.forgetPV(pv)
-	bin := filepath.Join(root, trashName, now.UTC().Format(trashLayout))
-	for _, file := range files {
-		a.appender.Release(file.Path)
-		if err := moveTo(root, bin, file.Path); err != nil {
-			return bin, fmt.Errorf("move %s to the trash: %w", file.Path, err)
+func (a *Archive) trash(pv schema.PVName, now time.Time) (folder string, err error) {
+	for _, s := range a.stores {
+		files, err := partition.List(s.Root, schema.ChunkKey(pv), s.Granularity)
+		if err != nil {
+			return folder, err
+		}
+		if len(files) == 0 {
+			continue
+		}
+		a.forgetPV(pv)
+		bin := filepath.Join(s.Root, trashName, now.UTC().Format(trashLayout))
+		folder = cmp.Or(folder, bin)
+		for _, file := range files {
+			a.appender.Release(file.Path)
+			if err := moveTo(s.Root, bin, file.Path); err != nil {
+				return folder, fmt.Errorf("move %s to the trash: %w", file.Path, err)
+			}
 		}
 	}
-	return bin, nil
+	return folder, nil
 }
 
 // Restored is what Restore moved back.
 type Restored struct {
-	Folder string // of the trash, where the files were; "" if there was nothing
+	Folder string // of the trash, where the files were (of several stores the first's); "" if there was nothing
 	Files  int
 }
 
@@ -92,48 +99,78 @@ func (a *Archive) Restore(ctx context.Context, pv schema.PVName, since time.Time
 }
 
 func (a *Archive) restore(pv schema.PVName, since time.Time) (Restored, error) {
-	bin, files, err := a.newestTrash(pv, since)
-	if err != nil || len(files) == 0 {
+	deletion, err := a.newestDeletion(pv, since)
+	if err != nil || deletion == "" {
 		return Restored{}, err
 	}
 	a.forgetPV(pv) // its last time is that of what comes back
-	restored := Restored{Folder: bin}
+	var restored Restored
 	var taken []string
-	for _, file := range files {
-		below, err := filepath.Rel(bin, file.Path)
+	for _, s := range a.stores {
+		bin := filepath.Join(s.Root, trashName, deletion)
+		files, err := partition.List(bin, schema.ChunkKey(pv), s.Granularity)
 		if err != nil {
 			return restored, err
 		}
-		place := filepath.Join(a.opt.Store.Root, below)
-		if _, err := os.Lstat(place); err == nil {
-			taken = append(taken, place)
-			continue
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return restored, fmt.Errorf("move data of %s back from the trash: %w", pv, err)
+		for _, file := range files {
+			restored.Folder = cmp.Or(restored.Folder, bin)
+			place, err := restoreFile(s.Root, bin, file.Path)
+			if err != nil {
+				return restored, fmt.Errorf("move %s back from the trash: %w", file.Path, err)
+			}
+			if place != "" {
+				taken = append(taken, place)
+				continue
+			}
+			restored.Files++
+			removeEmpty(filepath.Dir(file.Path), filepath.Dir(bin))
 		}
-		if err := moveTo(bin, a.opt.Store.Root, file.Path); err != nil {
-			return restored, fmt.Errorf("move %s back from the trash: %w", file.Path, err)
-		}
-		restored.Files++
-		removeEmpty(filepath.Dir(file.Path), filepath.Dir(bin))
 	}
 	if len(taken) > 0 {
 		return restored, schema.Errorf(schema.Conflict,
-			"%d files of %s stay in %s because there is one in their place, such as %s", len(taken), pv, bin, taken[0])
+			"%d files of %s stay in %s because there is one in their place, such as %s", len(taken), pv, restored.Folder, taken[0])
 	}
 	return restored, nil
 }
 
-// newestTrash finds the newest folder of the trash that has partitions of a PV,
-// and them.
-func (a *Archive) newestTrash(pv schema.PVName, since time.Time) (string, []partition.File, error) {
-	bins := filepath.Join(a.opt.Store.Root, trashName)
+// restoreFile moves a file back from the trash, but for one whose place below
+// root is taken, which it gives.
+func restoreFile(root, bin, path string) (taken string, err error) {
+	below, err := filepath.Rel(bin, path)
+	if err != nil {
+		return "", err
+	}
+	place := filepath.Join(root, below)
+	if _, err := os.Lstat(place); err == nil {
+		return place, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	return "", moveTo(bin, root, path)
+}
+
+// newestDeletion is the name of the newest folder that has partitions of a PV
+// in the trash of any store, "" for none.
+func (a *Archive) newestDeletion(pv schema.PVName, since time.Time) (newest string, err error) {
+	for _, s := range a.stores {
+		name, err := newestTrash(s, pv, since)
+		if err != nil {
+			return "", err
+		}
+		newest = max(newest, name) // the layout sorts as the times do
+	}
+	return newest, nil
+}
+
+// newestTrash is newestDeletion in one store.
+func newestTrash(s Store, pv schema.PVName, since time.Time) (string, error) {
+	bins := filepath.Join(s.Root, trashName)
 	entries, err := os.ReadDir(bins) // sorted by name, which is the time
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil, nil
+		return "", nil
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("look into the trash: %w", err)
+		return "", fmt.Errorf("look into the trash: %w", err)
 	}
 	for _, entry := range slices.Backward(entries) {
 		at, err := time.Parse(trashLayout, entry.Name())
@@ -144,12 +181,12 @@ func (a *Archive) newestTrash(pv schema.PVName, since time.Time) (string, []part
 			break
 		}
 		bin := filepath.Join(bins, entry.Name())
-		files, err := partition.List(bin, schema.ChunkKey(pv), a.opt.Store.Granularity)
+		files, err := partition.List(bin, schema.ChunkKey(pv), s.Granularity)
 		if err != nil || len(files) > 0 {
-			return bin, files, err
+			return entry.Name(), err
 		}
 	}
-	return "", nil, nil
+	return "", nil
 }
 
 // forgetPV lets go of what is known of a PV's files; nothing of it may wait.

@@ -11,6 +11,8 @@ type FS interface {
 	Mkdir(path string, perm os.FileMode) error
 	// Rename moves a file, as os.Rename does.
 	Rename(from, to string) error
+	// Remove removes a file, as os.Remove does.
+	Remove(path string) error
 }
 
 // Handle is an open file or folder of an [FS].
@@ -48,5 +50,8 @@ func (OSFS) Mkdir(path string, perm os.FileMode) error { return os.Mkdir(path, p
 
 // Rename is os.Rename.
 func (OSFS) Rename(from, to string) error { return os.Rename(from, to) }
+
+// Remove is os.Remove.
+func (OSFS) Remove(path string) error { return os.Remove(path) }
 
 type osHandle struct{ *os.File }

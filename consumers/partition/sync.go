@@ -121,8 +121,11 @@ func (s *Syncer) each(paths []string) error {
 	return group.Wait()
 }
 
-func (s *Syncer) one(path string) error {
-	f, err := s.fs.OpenFile(path, os.O_RDONLY, 0)
+func (s *Syncer) one(path string) error { return SyncPath(s.fs, path) }
+
+// SyncPath makes a file, or the entries of a folder, durable.
+func SyncPath(fsys FS, path string) error {
+	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
 		return fmt.Errorf("open for sync: %w", err)
 	}

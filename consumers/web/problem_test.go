@@ -89,6 +89,14 @@ var wrongRequests = []struct {
 	{"DELETE", "/api/v1/aliases/N", "", "", 404, "not_found", "N is not an alias"},
 	{"PUT", "/api/v1/flags/SKIP", "", `{}`, 400, "invalid", "SKIP"},
 	{"GET", "/api/v1/drops?limit=many", "", "", 400, "invalid", "many"},
+	{"GET", "/api/v1/drops?limit=0", "", "", 400, "invalid", "1 to 100000"},
+	{"GET", "/api/v1/drops?reason=order,boredom", "", "", 400, "invalid", "boredom"},
+	{"GET", "/api/v1/drops?since=yesterday", "", "", 400, "invalid", "how long ago"},
+	{"GET", "/api/v1/drops?since=1h&until=2h", "", "", 400, "invalid", "lies before"},
+	{"GET", "/api/v1/drops?after=last", "", "", 400, "invalid", "cursor"},
+	{"GET", "/api/v1/drops?format=xml", "", "", 400, "invalid", "csv"},
+	{"GET", "/api/v1/drops?glob=A", "", "", 400, "invalid", `"glob"`},
+	{"GET", "/api/v1/drops/summary?top=-1", "", "", 400, "invalid", "0 to 10000"},
 }
 
 // TestAPITellsWhatIsWrong sends one wrong request each: the answer is problem

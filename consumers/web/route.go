@@ -27,7 +27,8 @@ type route struct {
 func (s *Server) allRoutes() []*route {
 	routes := slices.Concat(s.changeRoutes(), s.readRoutes(), s.retrievalRoutes(), s.pvRoutes(), s.commandRoutes(), s.registryRoutes(), s.policyRoutes(), s.configurationRoutes())
 	return append(routes,
-		&route{path: "/api/v1/drops", method: http.MethodGet, query: "pv=GLOB&reason=WORD&limit=1000", summary: "samples that no partition could hold, with the reason", handle: s.getDrops},
+		&route{path: "/api/v1/drops", method: http.MethodGet, query: "pv=GLOB&reason=WORD,WORD&since=24h&until=TIME&limit=1000&after=CURSOR&format=json", summary: "samples that no partition could hold, with the reason, as JSON or CSV", handle: s.getDrops},
+		&route{path: "/api/v1/drops/summary", method: http.MethodGet, query: "pv=GLOB&reason=WORD&since=24h&until=TIME&top=20", summary: "how many samples were dropped for each reason, and of which PVs", handle: s.summarizeDrops},
 		&route{path: "/api/v1/pvs/{pv}/why", method: http.MethodGet, summary: "why samples of a PV reach their file, or at which link they do not", handle: s.getWhy},
 		&route{path: "/api/v1/openapi.json", method: http.MethodGet, summary: "the OpenAPI document of /api/v1", handle: s.openAPI},
 		&route{path: "/healthz", summary: "200 while all is well, 503 with what is not", handle: s.healthz},

@@ -39,7 +39,7 @@ type Options struct {
 	// registry; default: deletePV with deleteData=true is refused.
 	DeleteData func(ctx context.Context, pv schema.PVName) error
 	Writes                         // what changing requests need besides
-	Drops      Drops               // the drop log; default: empty
+	Drops      DropLog             // the drop log; default: empty
 	Health     func() Health       // default: healthy
 	Live       Live                // present values; default: refused
 	Why        Why                 // walks a PV's way; default: refused
@@ -110,7 +110,7 @@ func withDefaults(o Options) Options {
 		o.Channels = func(schema.PVName) (ChannelStatus, bool) { return ChannelStatus{}, false }
 	}
 	if o.Drops == nil {
-		o.Drops = func(context.Context, string, string, int) ([]Drop, error) { return nil, nil }
+		o.Drops = noDrops{}
 	}
 	if o.Health == nil {
 		o.Health = func() Health { return Health{} }

@@ -157,25 +157,30 @@ func (a *Appliance) streamsOptions() streams.Options {
 }
 
 func (a *Appliance) openArchive() error {
-	s := a.config.Stores[0]
-	granularity, err := partition.ParseGranularity(s.Granularity)
-	if err != nil {
-		return err
+	var stores []archive.Store
+	var read []retrieval.Store
+	for _, s := range a.config.Stores {
+		granularity, err := partition.ParseGranularity(s.Granularity)
+		if err != nil {
+			return err
+		}
+		root := a.config.root(s)
+		stores = append(stores, archive.Store{Name: s.Name, Root: root, Granularity: granularity})
+		read = append(read, retrieval.Store{Name: s.Name, Root: root, Granularity: granularity})
 	}
-	root := a.config.root(s)
 	a.archive = archive.New(archive.Options{
-		Store:    archive.Store{Name: s.Name, Root: root, Granularity: granularity},
+		Store: stores[0], Tiers: stores[1:],
 		StateDir: a.config.Data, Source: a.streams.Archive(), Drops: a.streams.Drops(), SyncLog: a.streams.Sync,
 		Registered: a.registry.Get, Logger: a.log, Registerer: a.metrics,
 	})
-	err = a.archive.OpenStore()
+	err := a.archive.OpenStore()
 	if errors.Is(err, archive.ErrAway) {
 		a.log.Error("samples stay in the log until the store is there", "err", err)
 	} else if err != nil {
 		return err
 	}
 	a.retrieval = retrieval.New(retrieval.Options{
-		Stores: []retrieval.Store{{Name: s.Name, Root: root, Granularity: granularity}},
+		Stores: read,
 		Tail:   a.tail, Logger: a.log, Registerer: a.metrics,
 	})
 	return nil

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"pvlog/consumers/partition"
@@ -73,17 +75,46 @@ func checkDrift(name string, window time.Duration) error {
 var storeName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 func (c *Config) checkStores() error {
-	if len(c.Stores) != 1 {
-		return schema.Errorf(schema.Invalid, "stores: name exactly one store; this version does not move data between stores")
+	if len(c.Stores) == 0 {
+		return schema.Errorf(schema.Invalid, "stores: name at least one store, that which samples are appended to")
 	}
-	s := c.Stores[0]
+	for i, s := range c.Stores {
+		if err := c.checkStore(s, c.Stores[:i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkStore refuses a store that cannot stand behind those before it.
+func (c *Config) checkStore(s StoreConfig, before []StoreConfig) error {
 	if !storeName.MatchString(s.Name) {
 		return schema.Errorf(schema.Invalid, "stores: name %q: letters, digits, _ and - make a name, as STS", s.Name)
 	}
-	if _, err := partition.ParseGranularity(s.Granularity); err != nil {
+	g, err := partition.ParseGranularity(s.Granularity)
+	if err != nil {
 		return fmt.Errorf("stores: %s: %w", s.Name, err)
 	}
+	for _, o := range before {
+		if o.Name == s.Name {
+			return schema.Errorf(schema.Invalid, "stores: %s stands there twice", s.Name)
+		}
+		if finer, err := partition.ParseGranularity(o.Granularity); err == nil && g.Next(0) < finer.Next(0) { // as long as January 1970
+			return schema.Errorf(schema.Invalid, "stores: %s (%s) stands behind %s (%s): name them from fine to coarse", s.Name, g, o.Name, finer)
+		}
+		if shared, err := nested(c.root(o), c.root(s)); err != nil || shared {
+			return schema.Errorf(schema.Invalid, "stores: %s and %s share the folder %s: each needs its own", o.Name, s.Name, c.root(s))
+		}
+	}
 	return nil
+}
+
+// nested reports whether one of two folders is the other or in it.
+func nested(a, b string) (bool, error) {
+	a, errA := filepath.Abs(a)
+	b, errB := filepath.Abs(b)
+	slash := string(filepath.Separator)
+	return strings.HasPrefix(a+slash, b+slash) || strings.HasPrefix(b+slash, a+slash), errors.Join(errA, errB)
 }
 
 func checkAddress(name, address string) error {

@@ -255,5 +255,5 @@ var configComments = map[string]string{
 	"$.drift.future":         "Never exempt: one sample in the future would hold back all that follow.",
 	"$.archive":              "What requests to archive a PV do not say.",
 	"$.archive.time_limit":   "A requested PV that does not connect for so long is given up; 0: never (archivePV's timelimit, in seconds, for one request).",
-	"$.stores":               "Where PB files go. An empty root is DATA/stores/NAME. Granularities: PARTITION_5MIN, 15MIN, 30MIN, HOUR, DAY, MONTH, YEAR.",
+	"$.stores":               "Where PB files are, from fine to coarse: samples are appended to the first, the others are read, deleted, renamed and merged into with it. An empty root is DATA/stores/NAME. Granularities: PARTITION_5MIN, 15MIN, 30MIN, HOUR, DAY, MONTH, YEAR.",
 }

@@ -10,7 +10,6 @@ import (
 	"pvlog/consumers/web"
 	"pvlog/ingest"
 	"pvlog/schema"
-	"pvlog/streams"
 )
 
 // The parts below do not import each other; here they meet.
@@ -73,20 +72,6 @@ func (a *Appliance) deleteData(ctx context.Context, pv schema.PVName) error {
 	return err
 }
 
-// drops reads the drop log.
-func (a *Appliance) drops(ctx context.Context, glob, reason string, limit int) ([]web.Drop, error) {
-	list, err := a.streams.Drops().List(ctx, streams.DropFilter{PV: glob, Reason: reason, Limit: limit})
-	if err != nil {
-		return nil, err
-	}
-	drops := make([]web.Drop, len(list))
-	for i, d := range list {
-		drops[i] = web.Drop{PV: d.PV, Reason: d.Reason, Detail: d.Detail,
-			Seq: d.Position.Seq, Index: d.Position.Index, Logged: d.Position.Time, Sample: d.Sample}
-	}
-	return drops, nil
-}
-
 // health gathers what an operator must know.
 func (a *Appliance) health() web.Health {
 	h := a.archive.Health()
@@ -119,7 +104,7 @@ func (a *Appliance) health() web.Health {
 // openWeb binds the HTTP address.
 func (a *Appliance) openWeb(token string) error {
 	a.web = web.New(web.Options{
-		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: a.drops, Health: a.health, Why: a.why, Live: a.engine.Get, Parts: a.parts(), Writes: a.writes(),
+		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: dropLog{a.streams.Drops()}, Health: a.health, Why: a.why, Live: a.engine.Get, Parts: a.parts(), Writes: a.writes(),
 		Gatherer: a.metrics, Token: token, OpenWrites: a.config.OpenWrites, Hosts: a.config.Hosts,
 		Version: Version(), Identity: a.config.Identity, Logger: a.log, Registerer: a.metrics,
 	})
