@@ -17,6 +17,7 @@ type ledger struct {
 	Time    time.Time             `json:"time"`
 	Clean   bool                  `json:"clean"`   // the log was closed
 	Trimmed uint64                `json:"trimmed"` // SAMPLES may begin here, noted before the purge
+	Holes   uint64                `json:"holes"`   // messages that may be missing in the middle of DROPS: they have expired
 	Last    map[string]uint64     `json:"last"`    // last sequence of each stream
 	Stored  map[string]*time.Time `json:"stored"`  // and when it was stored
 }
@@ -92,9 +93,13 @@ func losses(led *ledger, s State) []string {
 			found = append(found, fmt.Sprintf("%s has lost its newest %d messages: it ends at %d (%s), %d was on disk (%s)",
 				name, last-stream.Last, stream.Last, stamped(&stream.LastTime), last, stamped(led.Stored[name])))
 		}
-		if n := stream.Last + 1 - stream.First; stream.Messages < n && stream.Last >= stream.First {
+		expected := uint64(0)
+		if name == DropsStream {
+			expected = led.Holes
+		}
+		if n := stream.holes(); n > expected {
 			found = append(found, fmt.Sprintf("%s has lost %d messages in its middle, between %d (%s) and %d (%s)",
-				name, n-stream.Messages, stream.First, stamped(&stream.FirstTime), stream.Last, stamped(&stream.LastTime)))
+				name, n-expected, stream.First, stamped(&stream.FirstTime), stream.Last, stamped(&stream.LastTime)))
 		}
 	}
 	if first := max(led.Trimmed, 1); s.Samples.First > first {
