@@ -112,24 +112,31 @@ type Archive struct {
 	marks   []*os.File // each store's lock, set by OpenStore before Run or by its begin
 
 	// owned by Run's goroutine
-	unclean   bool // the last run did not end by itself: files are checked forward
-	dirty     map[*pvFiles]struct{}
-	tallies   tallies
-	appender  *partition.Appender
-	buffered  int64  // bytes in all buffers
-	unacked   int    // messages taken since the last acknowledgement
-	taken     uint64 // last sequence taken
-	acked     uint64
-	astray    bool           // the consumer must go back to its floor before the next fetch
-	drops     []streams.Drop // rejected, not yet in the drop log
-	dropped   bool           // the drop log has had something since it was last synced
-	lastRound time.Time
-	roundTook time.Duration
+	unclean  bool // the last run did not end by itself: files are checked forward
+	dirty    map[*pvFiles]struct{}
+	tallies  tallies
+	appender *partition.Appender
+	buffered int64  // bytes in all buffers
+	unacked  int    // messages taken since the last acknowledgement
+	taken    uint64 // last sequence taken
+	acked    uint64
+	astray   bool           // the consumer must go back to its floor before the next fetch
+	drops    []streams.Drop // rejected, not yet in the drop log
+	dropped  bool           // the drop log has had something since it was last synced
+	taking   time.Time      // what the log had stored until then has been taken
+	// Samples that the last run had left unacknowledged may still come: what a
+	// power cut left of their files is not repaired yet.
+	recovering bool
+	lastRound  time.Time
+	roundTook  time.Duration
+	swap       *swap // files were replaced and the registry has not decided yet
 
 	mu     sync.RWMutex // guards the map; each pvFiles has its own lock
 	pvs    map[schema.PVName]*pvFiles
 	held   map[schema.PVName]bool // guarded by mu; whose files are being copied or moved
 	health Health                 // guarded by mu
+
+	unsettled schema.PVName // guarded by mu; whose files were replaced while the registry has not decided
 }
 
 // Health says whether the archive can write, for /healthz and the console.
@@ -180,6 +187,7 @@ func (a *Archive) Run(ctx context.Context) error {
 // step is one turn of Run: take what the log has, and flush when it is time.
 func (a *Archive) step(ctx context.Context) {
 	asked := a.serve(ctx)
+	a.settle(ctx)
 	if a.astray {
 		a.retry(ctx, "reset the consumer", a.reset)
 		return
@@ -188,6 +196,7 @@ func (a *Archive) step(ctx context.Context) {
 	if asked {
 		wait = time.Millisecond // the next request may be on its way
 	}
+	asking := time.Now()
 	messages, err := a.opt.Source.Fetch(ctx, wait)
 	if err != nil {
 		a.lose(ctx, "read the log", err)
@@ -196,6 +205,7 @@ func (a *Archive) step(ctx context.Context) {
 	if !a.takeAll(ctx, messages) {
 		return
 	}
+	a.tookAll(messages, asking)
 	a.retry(ctx, "publish drops", a.publishDrops)
 	if a.roundDue() {
 		a.retry(ctx, "write partitions", a.flush)

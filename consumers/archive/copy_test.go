@@ -56,6 +56,8 @@ type copyRig struct {
 	files  *partition.FaultFS
 	a      *Archive
 	stop   func()
+	kill   func()         // stop that may leave samples unwritten
+	change func(*Options) // nil: none
 }
 
 const older, newer = schema.PVName("A:OLD"), schema.PVName("B:C-NEW")
@@ -74,19 +76,28 @@ func newCopyRig(t *testing.T) *copyRig {
 func (r *copyRig) start() {
 	r.a = open(r.t, r.dir, r.log, func(o *Options) {
 		o.Registered, o.FS, o.RoundEvery = r.states.registered, r.files, time.Hour
+		if r.change != nil {
+			r.change(o)
+		}
 	})
 	ctx, cancel := context.WithCancel(r.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.a.Run(ctx) }()
 	var once sync.Once
-	r.stop = func() {
-		once.Do(func() {
-			cancel()
-			if err := <-done; err != nil {
-				r.t.Errorf("the archive ended with %v", err)
-			}
-		})
+	end := func(check func(error)) func() {
+		return func() {
+			once.Do(func() {
+				cancel()
+				check(<-done)
+			})
+		}
 	}
+	r.kill = end(func(error) {})
+	r.stop = end(func(err error) {
+		if err != nil {
+			r.t.Errorf("the archive ended with %v", err)
+		}
+	})
 	r.t.Cleanup(r.stop)
 }
 

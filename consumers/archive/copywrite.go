@@ -112,12 +112,21 @@ func (c *copying) temporary(root, target string) (string, error) {
 // room refuses a copy that would fill the store: the archive needs what is
 // free, and a copy that ends in the middle is of no use.
 func (c *copying) room(root string, bytes int64) error {
-	var stat syscall.Statfs_t
-	if err := syscall.Statfs(root, &stat); err != nil {
-		return fmt.Errorf("look for free space: %w", err)
+	free, err := freeBytes(root)
+	if err != nil {
+		return err
 	}
-	if free := int64(stat.Bavail) * int64(stat.Bsize); bytes > 0 && free < bytes+copySpare {
+	if bytes > 0 && free < bytes+copySpare {
 		return schema.Errorf(schema.Unavailable, "%s: the copy needs %d bytes and the store at %s has %d free: make room and try again", c.what, bytes, root, free)
 	}
 	return nil
+}
+
+// freeBytes is the room in the file system of a store.
+func freeBytes(root string) (int64, error) {
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(root, &stat); err != nil {
+		return 0, fmt.Errorf("look for free space: %w", err)
+	}
+	return int64(stat.Bavail) * int64(stat.Bsize), nil
 }

@@ -166,9 +166,11 @@ func (a *Archive) begin(ctx context.Context) error {
 			return err
 		}
 		a.unclean = err != nil
+		a.recovering = a.unclean
 		return syncDir(a.opt.StateDir)
 	})
 	a.loadTallies()
+	a.retry(ctx, "finish replacing files", a.recoverSwap)
 	a.retry(ctx, "reset the consumer", a.reset)
 	return ctx.Err()
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"pvlog/consumers/filter"
 	"pvlog/schema"
@@ -25,6 +26,17 @@ func (a *Archive) takeAll(ctx context.Context, messages []streams.Message) bool 
 		a.unacked++
 	}
 	return true
+}
+
+// tookAll notes how far the log has been taken: to its end, as it was when it was
+// asked, if it gave nothing.
+func (a *Archive) tookAll(messages []streams.Message, asking time.Time) {
+	if n := len(messages); n > 0 {
+		a.taking = messages[n-1].Time
+		a.recovering = a.recovering && messages[n-1].Redelivered
+		return
+	}
+	a.taking, a.recovering = asking, false
 }
 
 // observe shows what waits.

@@ -47,12 +47,11 @@ type Merge struct {
 	order    []int  // of each late sample: its place in what the caller gave
 	outcomes []Outcome
 
-	next  int         // first late sample that waits
-	last  schema.Time // newest line before scan
-	scan  int64       // lines up to here were looked at
-	end   int64       // of what belongs to the merge
-	gaps  []gap       // ascending
-	added int
+	next int         // first late sample that waits
+	last schema.Time // newest line before scan
+	scan int64       // lines up to here were looked at
+	end  int64       // of what belongs to the merge
+	gaps []gap       // ascending
 
 	copied  int64 // bytes of the file that Write gave
 	written int   // gaps of which Write gave the sample

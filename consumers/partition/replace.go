@@ -156,7 +156,7 @@ func (r *Replacement) Commit() error {
 		return errors.Join(err, r.Discard())
 	}
 	for _, dir := range unique(append(r.dirs, filepath.Dir(r.path))) {
-		if err := syncPath(r.fs, dir); err != nil {
+		if err := SyncPath(r.fs, dir); err != nil {
 			return fmt.Errorf("replace partition %s: %w: %w", r.path, ErrReplaced, err)
 		}
 	}

@@ -265,7 +265,7 @@ func TestAPowerCutTakesBackNames(t *testing.T) {
 		want := "[a:was a b:was b]"
 		if synced {
 			want = "[]"
-			if err := syncPath(ffs, dir); err != nil {
+			if err := SyncPath(ffs, dir); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -121,10 +121,10 @@ func (s *Syncer) each(paths []string) error {
 	return group.Wait()
 }
 
-func (s *Syncer) one(path string) error { return syncPath(s.fs, path) }
+func (s *Syncer) one(path string) error { return SyncPath(s.fs, path) }
 
-// syncPath fsyncs a file or folder.
-func syncPath(fsys FS, path string) error {
+// SyncPath makes a file, or the entries of a folder, durable.
+func SyncPath(fsys FS, path string) error {
 	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
 		return fmt.Errorf("open for sync: %w", err)
