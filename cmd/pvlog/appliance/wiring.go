@@ -82,6 +82,8 @@ func (a *Appliance) health() web.Health {
 		"waiting_samples": waiting.Samples, "oldest_waiting_seconds": waiting.Oldest.Seconds(),
 		"pvs": counts.Total, "connected": counts.Connected,
 	}}
+	kept := a.streams.Drops().Keeping()
+	out.Details["drops"], out.Details["expired_drops"] = kept.Drops, kept.Expired
 	if h.Fault != nil {
 		out.Faults = append(out.Faults, web.Fault{Part: "archive", Since: h.Since, Message: h.Fault.Error()})
 	}
