@@ -157,6 +157,9 @@ func (t *TypeInfo) start(s *logpb.PVStarted, sequence uint64) {
 	t.Limits = maps.Clone(s.GetLimits())
 	t.Fields = maps.Clone(s.GetFields())
 	t.Expires = time.Time{} // it has connected
+	if s.GetSettings() != nil {
+		t.Settings = SettingsOf(s.GetSettings())
+	}
 }
 
 // timeOf is Unix nanoseconds as a time; 0 is none.

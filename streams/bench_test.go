@@ -1,6 +1,11 @@
 package streams
 
-import "testing"
+import (
+	"errors"
+	"testing"
+
+	"pvlog/schema/logpb"
+)
 
 func TestBenchMeasuresAllPhases(t *testing.T) {
 	r, err := Bench(t.Context(), BenchOptions{Dir: t.TempDir(), Messages: 5000, PVs: 300, Payload: 120})
@@ -21,4 +26,36 @@ func TestBenchRefusesWhatCannotFit(t *testing.T) {
 	if _, err := Bench(t.Context(), BenchOptions{Dir: t.TempDir(), Payload: maxPayload}); err == nil {
 		t.Error("a payload above the server's limit was accepted")
 	}
+}
+
+// BenchmarkFollow is what an event of a long log costs who reads all of it.
+func BenchmarkFollow(b *testing.B) {
+	const n = 100_000
+	l := openLog(b, Options{})
+	e := l.Events()
+	for i := 0; i < n; i += atomicMessages {
+		proposals := make([]Proposal, atomicMessages)
+		for k := range proposals {
+			proposals[k].Event = event(pvName(i+k), "operator")
+		}
+		if _, err := e.Append(b.Context(), proposals...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	e.recent = recent{}
+	end := errors.New("end")
+	cpu := cpuTime()
+	b.ResetTimer()
+	for range b.N {
+		err := e.Follow(b.Context(), 1, func(seq uint64, _ *logpb.RegistryEvent, _ bool) error {
+			if seq == n {
+				return end
+			}
+			return nil
+		})
+		if !errors.Is(err, end) {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/1000/float64(n*b.N), "cpu-us/event")
 }

@@ -222,6 +222,9 @@ func (e *EventLog) read(ctx context.Context, next *uint64, apply func(uint64, *l
 	if err != nil {
 		return false, err
 	}
+	if last-*next >= manyEvents {
+		return true, e.readMany(ctx, s, next, last, apply)
+	}
 	within, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	batch, err := jetstreamext.GetBatch(within, s.js, RegistryStream, followBatch,

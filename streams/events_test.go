@@ -284,3 +284,48 @@ func TestRecentEventsAreThoseOfTheLog(t *testing.T) {
 		t.Errorf("%d bytes are remembered", e.recent.bytes)
 	}
 }
+
+// TestManyEventsAreReadByOneConsumer that is gone afterwards, while the server
+// restarts midway and others come in; every event comes once.
+func TestManyEventsAreReadByOneConsumer(t *testing.T) {
+	const n = 7 * manyEvents
+	l := openLog(t, Options{})
+	e := l.Events()
+	proposals := make([]Proposal, n)
+	for i := range proposals {
+		proposals[i].Event = event(pvName(i), "bulk")
+	}
+	if _, err := e.Append(t.Context(), proposals...); err != nil {
+		t.Fatal(err)
+	}
+	e.recent = recent{} // as after a start
+	next, end := uint64(2), errors.New("end")
+	err := e.Follow(t.Context(), next, func(seq uint64, got *logpb.RegistryEvent, caughtUp bool) error {
+		if want := string(pvName(int(seq - 1))); seq != next || got.GetPv() != want || caughtUp != (seq == n || seq == n+1) {
+			return fmt.Errorf("event %d of %s came (caught up: %v), %d of %s was to come", seq, got.GetPv(), caughtUp, next, want)
+		}
+		next++
+		switch seq {
+		case n / 2:
+			l.restart(t.Context(), always)
+		case n - 1:
+			if _, err := e.Append(t.Context(), Proposal{Event: event(pvName(n), "late")}); err != nil {
+				return err
+			}
+		case n + 1:
+			return end
+		}
+		return nil
+	})
+	if !errors.Is(err, end) {
+		t.Fatal(err)
+	}
+	s, err := l.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := s.js.Stream(t.Context(), RegistryStream)
+	if err != nil || stream.CachedInfo().State.Consumers != 0 {
+		t.Errorf("consumers are left: %+v, %v", stream.CachedInfo().State, err)
+	}
+}

@@ -130,11 +130,14 @@ type Archive struct {
 	recovering bool
 	lastRound  time.Time
 	roundTook  time.Duration
+	swap       *swap // files were replaced and the registry has not decided yet
 
 	mu     sync.RWMutex // guards the map; each pvFiles has its own lock
 	pvs    map[schema.PVName]*pvFiles
 	held   map[schema.PVName]bool // guarded by mu; whose files are being copied or moved
 	health Health                 // guarded by mu
+
+	unsettled schema.PVName // guarded by mu; whose files were replaced while the registry has not decided
 }
 
 // Health says whether the archive can write, for /healthz and the console.
@@ -187,6 +190,7 @@ func (a *Archive) step(ctx context.Context) {
 	if a.serve(ctx) {
 		a.asked = time.Now()
 	}
+	a.settle(ctx)
 	if a.astray {
 		a.retry(ctx, "reset the consumer", a.reset)
 		return

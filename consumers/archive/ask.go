@@ -85,6 +85,7 @@ func (a *Archive) takeUntil(ctx context.Context, at time.Time) error {
 		}
 	}
 	for began := time.Now(); ; {
+		asking := time.Now()
 		messages, err := a.opt.Source.Fetch(ctx, drainWait)
 		if err != nil {
 			a.lose(ctx, "read the log", err)
@@ -93,6 +94,7 @@ func (a *Archive) takeUntil(ctx context.Context, at time.Time) error {
 		if !a.takeAll(ctx, messages) {
 			return ctx.Err()
 		}
+		a.tookAll(messages, asking)
 		ended := len(messages) == 0 || messages[len(messages)-1].Time.After(at) || time.Since(began) > drainTime
 		if !ended && !a.full() {
 			continue

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -74,10 +75,26 @@ func (a *Archive) Copy(ctx context.Context, from, to schema.PVName, commit func(
 
 // hold keeps others from working on the files of PVs until release is called.
 func (a *Archive) hold(pvs ...schema.PVName) (release func(), err error) {
+	return a.holdEven("", pvs...)
+}
+
+// holdEven is hold that takes a PV even if its files were replaced and the
+// registry has not decided yet. Others of these are refused only if it still has
+// not when Run's goroutine has looked.
+func (a *Archive) holdEven(open schema.PVName, pvs ...schema.PVName) (release func(), err error) {
+	if a.undecided(open, pvs) {
+		if err := a.owning(context.Background(), "look for files that were replaced", func(ctx context.Context) error {
+			a.settle(ctx)
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	undecided := a.undecided(open, pvs)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, pv := range pvs {
-		if a.held[pv] {
+		if a.held[pv] || undecided {
 			return nil, schema.Errorf(schema.Conflict, "the files of PV %s are being copied or moved just now: try again later", pv)
 		}
 	}
@@ -91,6 +108,13 @@ func (a *Archive) hold(pvs ...schema.PVName) (release func(), err error) {
 			delete(a.held, pv)
 		}
 	}, nil
+}
+
+// undecided reports whether one of some PVs, but for open, waits for the registry.
+func (a *Archive) undecided(open schema.PVName, pvs []schema.PVName) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.unsettled != "" && a.unsettled != open && slices.Contains(pvs, a.unsettled)
 }
 
 // copying is one call of Copy.

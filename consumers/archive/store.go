@@ -170,6 +170,7 @@ func (a *Archive) begin(ctx context.Context) error {
 		return syncDir(a.opt.StateDir)
 	})
 	a.loadTallies()
+	a.retry(ctx, "finish replacing files", a.recoverSwap)
 	a.retry(ctx, "reset the consumer", a.reset)
 	return ctx.Err()
 }

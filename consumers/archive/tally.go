@@ -74,6 +74,32 @@ func (a *Archive) addDrops(t *tally, reason filter.Reason, n int) {
 	a.tallies.changed[t] = struct{}{}
 }
 
+// clearDrops counts a PV's drops of a reason from 0 again: their cause is gone.
+// A tally that is in use is changed under its PV's lock, another one is replaced:
+// somebody may be reading it.
+func (a *Archive) clearDrops(pv schema.PVName, reason filter.Reason) {
+	if f := a.known(pv); f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.tally != nil {
+			delete(f.tally.drops, reason)
+			a.tallies.changed[f.tally] = struct{}{}
+			return
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.tallies.byPV[pv]
+	if t == nil || t.drops[reason] == 0 {
+		return
+	}
+	next := *t
+	next.drops = maps.Clone(t.drops)
+	delete(next.drops, reason)
+	delete(a.tallies.changed, t)
+	a.tallies.byPV[pv], a.tallies.changed[&next] = &next, struct{}{}
+}
+
 // tallyStored counts samples that are durable now, up to one of a time.
 func (a *Archive) tallyStored(t *tally, n int, last schema.Time) {
 	if t != nil {

@@ -3,7 +3,6 @@ package partition
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -36,9 +35,11 @@ type Fault struct {
 
 // FaultFS is an [FS] for tests of crash safety, in this package and in those
 // that write through it: steps fail when told to, and a power cut takes back
-// what was not synced. As on Linux, what was dirty when a sync failed is not
-// made durable by the next one. A rename or removal is durable when its folder
-// was synced. It may be used from several goroutines.
+// what was not synced, all of it or what chance leaves. As on Linux, what was
+// dirty when a sync failed is not made durable by the next one. A name that was
+// made, moved or removed is durable when its folder was synced. What was there
+// before it was changed through this FS counts as durable. It may be used from
+// several goroutines.
 type FaultFS struct {
 	fs FS // set by NewFaultFS
 
@@ -47,17 +48,20 @@ type FaultFS struct {
 	files  map[string]*written
 	names  []nameChange // not durable, oldest first
 	steps  map[Op]int
-}
-
-// written is what became of a file's bytes.
-type written struct {
-	durable int64 // so many would be there after a power cut
-	lost    bool  // a sync failed: bytes from durable on must be written again
+	lies   bool
 }
 
 // NewFaultFS wraps a file system.
 func NewFaultFS(fs FS) *FaultFS {
 	return &FaultFS{fs: fs, files: map[string]*written{}, steps: map[Op]int{}}
+}
+
+// Lie makes every sync succeed and do nothing, as a disk does that ignores the
+// command: tests must notice.
+func (f *FaultFS) Lie() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lies = true
 }
 
 // Fail plans a failure. Of several that fit a step, the one planned first fires.
@@ -110,58 +114,18 @@ func (f *FaultFS) fail(op Op, path string) error {
 	return nil
 }
 
-// PowerCut leaves of each file what was durable, and of the rest what tear
-// makes of it: half, zeros, garbage; nil leaves nothing, not even a file of
-// which nothing was durable. Renames and removals that are not durable are taken
-// back.
-func (f *FaultFS) PowerCut(tear func(path string, lost []byte) []byte) error {
-	return f.PowerCutKeeping(0, tear)
-}
-
-// PowerCutKeeping is PowerCut that keeps so many of the oldest renames and
-// removals that are not durable: a file system may have written them by itself.
-func (f *FaultFS) PowerCutKeeping(keep int, tear func(path string, lost []byte) []byte) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := f.takeBack(keep); err != nil {
-		return fmt.Errorf("cut power: %w", err)
-	}
-	for path, w := range f.files {
-		b, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("cut power: %w", err)
-		}
-		durable := min(w.durable, int64(len(b)))
-		switch {
-		case tear != nil:
-			b = append(bytes.Clone(b[:durable]), tear(path, b[durable:])...)
-		case durable == 0:
-			if err := os.Remove(path); err != nil {
-				return fmt.Errorf("cut power: %w", err)
-			}
-			continue
-		default:
-			b = b[:durable]
-		}
-		if err := os.WriteFile(path, b, fileMode); err != nil {
-			return fmt.Errorf("cut power: %w", err)
-		}
-	}
-	clear(f.files)
-	return nil
-}
-
 // OpenFile opens, or fails as planned.
 func (f *FaultFS) OpenFile(path string, flag int, perm os.FileMode) (Handle, error) {
 	if err := f.fail(OpOpen, path); err != nil {
 		return nil, err
 	}
+	_, absent := os.Lstat(path)
 	h, err := f.fs.OpenFile(path, flag, perm)
 	if err != nil {
 		return nil, err
+	}
+	if flag&os.O_CREATE != 0 && errors.Is(absent, os.ErrNotExist) {
+		f.made(path)
 	}
 	return &faultHandle{Handle: h, fs: f, path: path}, nil
 }
@@ -171,32 +135,11 @@ func (f *FaultFS) Mkdir(path string, perm os.FileMode) error {
 	if err := f.fail(OpMkdir, path); err != nil {
 		return err
 	}
-	return f.fs.Mkdir(path, perm)
-}
-
-// change notes what a write or cut from an offset on does to durability. What
-// was there when the file was first changed counts as durable.
-func (f *FaultFS) change(path string, offset, size int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	w := f.files[path]
-	if w == nil {
-		w = &written{durable: size}
-		f.files[path] = w
+	err := f.fs.Mkdir(path, perm)
+	if err == nil {
+		f.made(path)
 	}
-	if offset <= w.durable {
-		w.durable, w.lost = offset, false
-	}
-}
-
-// synced notes the end of a sync of a file that is now size bytes long.
-func (w *written) synced(ok bool, size int64) {
-	switch {
-	case !ok:
-		w.lost = true
-	case !w.lost:
-		w.durable = size
-	}
+	return err
 }
 
 type faultHandle struct {
@@ -205,24 +148,27 @@ type faultHandle struct {
 	path string
 }
 
-func (h *faultHandle) WriteAt(b []byte, offset int64) (int, error) {
-	if size, err := h.Size(); err == nil {
-		h.fs.change(h.path, offset, size)
-	}
+func (h *faultHandle) WriteAt(b []byte, offset int64) (n int, err error) {
 	fault := h.fs.step(OpWrite)
-	if fault == nil {
-		return h.Handle.WriteAt(b, offset)
+	if fault != nil {
+		b = b[:min(fault.Written, len(b))]
 	}
-	n, err := h.Handle.WriteAt(b[:min(fault.Written, len(b))], offset)
-	return n, errors.Join(&os.PathError{Op: "write", Path: h.path, Err: fault.Err}, err)
+	if err := h.fs.change(h.path, change{offset: offset, data: bytes.Clone(b)}); err != nil {
+		return 0, err
+	}
+	n, err = h.Handle.WriteAt(b, offset)
+	if fault != nil {
+		err = errors.Join(&os.PathError{Op: "write", Path: h.path, Err: fault.Err}, err)
+	}
+	return n, err
 }
 
 func (h *faultHandle) Truncate(length int64) error {
 	if err := h.fs.fail(OpTruncate, h.path); err != nil {
 		return err
 	}
-	if size, err := h.Size(); err == nil {
-		h.fs.change(h.path, length, size)
+	if err := h.fs.change(h.path, change{offset: length, cut: true}); err != nil {
+		return err
 	}
 	return h.Handle.Truncate(length)
 }
@@ -234,12 +180,14 @@ func (h *faultHandle) Sync() error {
 	}
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
+	if h.fs.lies {
+		return nil
+	}
 	if err == nil {
 		h.fs.entriesSynced(h.path)
 	}
 	if w := h.fs.files[h.path]; w != nil {
-		size, _ := h.Size()
-		w.synced(err == nil, size)
+		w.synced(err == nil)
 	}
 	return err
 }
@@ -256,13 +204,14 @@ func (h *faultHandle) SyncFS() error {
 	}
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
+	if h.fs.lies {
+		return nil
+	}
 	if err == nil {
 		h.fs.names = nil
 	}
-	for path, w := range h.fs.files {
-		if info, statErr := os.Stat(path); statErr == nil {
-			w.synced(err == nil, info.Size())
-		}
+	for _, w := range h.fs.files {
+		w.synced(err == nil)
 	}
 	return err
 }

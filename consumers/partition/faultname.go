@@ -1,16 +1,20 @@
 package partition
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
-// nameChange is a rename or removal that a power cut can take back.
+// nameChange is a name that was made, moved or removed, which a power cut can
+// take back.
 type nameChange struct {
-	from, to string   // to is "" for a removal
+	from, to string   // to is "" for a removal, from for what was made
 	gone     *fileWas // the file that lost its name: removed, or renamed over
 
 	fromSynced, toSynced bool // their folders were, since
@@ -61,6 +65,13 @@ func (f *FaultFS) Remove(path string) error {
 	return nil
 }
 
+// made notes a new file or folder.
+func (f *FaultFS) made(path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.names = append(f.names, nameChange{to: path, fromSynced: true})
+}
+
 // was keeps what a file is, nil if there is none.
 func (f *FaultFS) was(path string) (*fileWas, error) {
 	info, err := os.Stat(path)
@@ -91,7 +102,14 @@ func (f *FaultFS) moved(from, to string) {
 // for so many of the oldest.
 func (f *FaultFS) takeBack(keep int) error {
 	for _, c := range slices.Backward(f.names[min(keep, len(f.names)):]) {
-		if c.to != "" {
+		switch {
+		case c.from == "":
+			if err := os.RemoveAll(c.to); err != nil {
+				return err
+			}
+			f.forget(c.to)
+			continue
+		case c.to != "":
 			if err := os.Rename(c.to, c.from); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
@@ -114,6 +132,46 @@ func (f *FaultFS) takeBack(keep int) error {
 	}
 	f.names = nil
 	return nil
+}
+
+// forget lets go of a file, or all below a folder, that is not there any more.
+func (f *FaultFS) forget(path string) {
+	maps.DeleteFunc(f.files, func(file string, _ *written) bool { return below(file, path) })
+}
+
+// below reports whether a path is another, or lies below it.
+func below(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator))
+}
+
+// Durable gives what a power cut would leave of a file at the least; false if it
+// could be gone.
+func (f *FaultFS) Durable(path string) ([]byte, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range slices.Backward(f.names) {
+		switch {
+		case c.to != "" && below(path, c.to) && c.gone == nil:
+			return nil, false
+		case c.to == path || c.to == "" && c.from == path:
+			return c.gone.durable()
+		}
+	}
+	if w := f.files[path]; w != nil {
+		return bytes.Clone(w.durable), true
+	}
+	b, err := os.ReadFile(path)
+	return b, err == nil
+}
+
+func (g *fileWas) durable() ([]byte, bool) {
+	switch {
+	case g == nil:
+		return nil, false
+	case g.written == nil:
+		return g.bytes, true
+	}
+	return g.written.durable, true
 }
 
 // entriesSynced makes the changes of names in a folder durable.

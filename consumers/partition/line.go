@@ -22,7 +22,11 @@ type parser struct {
 	yearStart int64
 	event     []byte
 	raw       []byte
+	last      schema.Event // the line that parsed last, taken apart
 }
+
+// errOtherType says that a line is an EPICSEvent, and not of the header's type.
+var errOtherType = fmt.Errorf("%w: its value has another type", ErrLine)
 
 func newParser(h Header) parser {
 	return parser{typ: h.Type, yearStart: schema.YearStart(h.Year)}
@@ -50,6 +54,7 @@ func (p *parser) parse(raw []byte, offset int64) (line Line, healed bool, err er
 	if err != nil {
 		return Line{}, false, err
 	}
+	p.last = e
 	at := schema.Time{Sec: p.yearStart + int64(e.SecondsIntoYear), Nsec: e.Nano}
 	return Line{Time: at, Event: event, Raw: raw, Offset: offset}, healed, nil
 }
@@ -74,7 +79,7 @@ func (p *parser) scan(event []byte) (schema.Event, error) {
 	case len(e.Val) == 0 && !p.typ.Waveform():
 		return e, fmt.Errorf("%w: it has no value", ErrLine)
 	case len(e.Val) > 0 && !valueTag(p.typ, e.Val[0]):
-		return e, fmt.Errorf("%w: its value is not a %v", ErrLine, p.typ)
+		return e, fmt.Errorf("%w than %v", errOtherType, p.typ)
 	}
 	return e, nil
 }

@@ -193,6 +193,8 @@ func commandOf(e *logpb.RegistryEvent) string {
 	switch e.GetWhat().(type) {
 	case *logpb.RegistryEvent_Requested:
 		return commandArchive
+	case *logpb.RegistryEvent_Started:
+		return commandStarted
 	case *logpb.RegistryEvent_Paused:
 		return commandPause
 	case *logpb.RegistryEvent_Resumed:

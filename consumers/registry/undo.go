@@ -201,7 +201,7 @@ func undoBetween(v view, p *past, before, after *schema.TypeInfo) (*logpb.Regist
 			discovery(&was, v.info)
 		}
 		return redefine(v, &was)
-	case e.GetConfigured() != nil || e.GetParametersChanged() != nil:
+	case e.GetConfigured() != nil || e.GetParametersChanged() != nil || e.GetStarted() != nil:
 		if before.Settings.Equal(v.info.Settings) && before.SkipAliasCheck == v.info.SkipAliasCheck {
 			return nil, already("PV %s: event %d changed nothing", v.pv, p.seq)
 		}

@@ -1004,7 +1004,8 @@ func (x *Settings) GetDriftFuture() uint32 {
 	return 0
 }
 
-// PVStarted: the PV connected and its type and count were found.
+// PVStarted: the PV connected and its type and count were found. What the
+// policies make of that, the first time, stands in the same event.
 type PVStarted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          uint32                 `protobuf:"varint,1,opt,name=type,proto3" json:"type,omitempty"` // EPICS.PayloadType
@@ -1014,6 +1015,7 @@ type PVStarted struct {
 	Precision     int32                  `protobuf:"varint,5,opt,name=precision,proto3" json:"precision,omitempty"`
 	Limits        map[string]float64     `protobuf:"bytes,6,rep,name=limits,proto3" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"` // LOPR HOPR LOLO LOW HIGH HIHI DRVL DRVH
 	Fields        map[string]string      `protobuf:"bytes,7,rep,name=fields,proto3" json:"fields,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`   // RTYP, NAME ... as far as known
+	Settings      *Settings              `protobuf:"bytes,8,opt,name=settings,proto3" json:"settings,omitempty"`                                                                         // all of them from now on; absent: they stay
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1093,6 +1095,13 @@ func (x *PVStarted) GetLimits() map[string]float64 {
 func (x *PVStarted) GetFields() map[string]string {
 	if x != nil {
 		return x.Fields
+	}
+	return nil
+}
+
+func (x *PVStarted) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
 	}
 	return nil
 }
@@ -2311,7 +2320,7 @@ const file_log_proto_rawDesc = "" +
 	"\bdeadband\x18\a \x01(\x01R\bdeadband\x12\x1d\n" +
 	"\n" +
 	"drift_past\x18\b \x01(\rR\tdriftPast\x12!\n" +
-	"\fdrift_future\x18\t \x01(\rR\vdriftFuture\"\xee\x02\n" +
+	"\fdrift_future\x18\t \x01(\rR\vdriftFuture\"\x9b\x03\n" +
 	"\tPVStarted\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12#\n" +
 	"\relement_count\x18\x02 \x01(\rR\felementCount\x12\x12\n" +
@@ -2319,7 +2328,8 @@ const file_log_proto_rawDesc = "" +
 	"\x05units\x18\x04 \x01(\tR\x05units\x12\x1c\n" +
 	"\tprecision\x18\x05 \x01(\x05R\tprecision\x124\n" +
 	"\x06limits\x18\x06 \x03(\v2\x1c.pvlog.PVStarted.LimitsEntryR\x06limits\x124\n" +
-	"\x06fields\x18\a \x03(\v2\x1c.pvlog.PVStarted.FieldsEntryR\x06fields\x1a9\n" +
+	"\x06fields\x18\a \x03(\v2\x1c.pvlog.PVStarted.FieldsEntryR\x06fields\x12+\n" +
+	"\bsettings\x18\b \x01(\v2\x0f.pvlog.SettingsR\bsettings\x1a9\n" +
 	"\vLimitsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\x1a9\n" +
@@ -2487,20 +2497,21 @@ var file_log_proto_depIdxs = []int32{
 	23, // 17: pvlog.RegistryEvent.replayed:type_name -> pvlog.SamplesReplayed
 	24, // 18: pvlog.PVStarted.limits:type_name -> pvlog.PVStarted.LimitsEntry
 	25, // 19: pvlog.PVStarted.fields:type_name -> pvlog.PVStarted.FieldsEntry
-	6,  // 20: pvlog.PVConfigured.settings:type_name -> pvlog.Settings
-	6,  // 21: pvlog.PVDefined.settings:type_name -> pvlog.Settings
-	26, // 22: pvlog.PVDefined.limits:type_name -> pvlog.PVDefined.LimitsEntry
-	27, // 23: pvlog.PVDefined.fields:type_name -> pvlog.PVDefined.FieldsEntry
-	5,  // 24: pvlog.ChangeSteps.requests:type_name -> pvlog.PVRequested
-	6,  // 25: pvlog.ChangeSteps.settings:type_name -> pvlog.Settings
-	14, // 26: pvlog.ChangeSteps.definitions:type_name -> pvlog.PVDefined
-	20, // 27: pvlog.ChangeSteps.refused:type_name -> pvlog.ChangeFailures
-	28, // 28: pvlog.SamplesReplayed.refused:type_name -> pvlog.SamplesReplayed.RefusedEntry
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	6,  // 20: pvlog.PVStarted.settings:type_name -> pvlog.Settings
+	6,  // 21: pvlog.PVConfigured.settings:type_name -> pvlog.Settings
+	6,  // 22: pvlog.PVDefined.settings:type_name -> pvlog.Settings
+	26, // 23: pvlog.PVDefined.limits:type_name -> pvlog.PVDefined.LimitsEntry
+	27, // 24: pvlog.PVDefined.fields:type_name -> pvlog.PVDefined.FieldsEntry
+	5,  // 25: pvlog.ChangeSteps.requests:type_name -> pvlog.PVRequested
+	6,  // 26: pvlog.ChangeSteps.settings:type_name -> pvlog.Settings
+	14, // 27: pvlog.ChangeSteps.definitions:type_name -> pvlog.PVDefined
+	20, // 28: pvlog.ChangeSteps.refused:type_name -> pvlog.ChangeFailures
+	28, // 29: pvlog.SamplesReplayed.refused:type_name -> pvlog.SamplesReplayed.RefusedEntry
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_log_proto_init() }
