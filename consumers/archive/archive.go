@@ -123,6 +123,7 @@ type Archive struct {
 	astray   bool           // the consumer must go back to its floor before the next fetch
 	drops    []streams.Drop // rejected, not yet in the drop log
 	dropped  bool           // the drop log has had something since it was last synced
+	asked    time.Time      // when something was last asked of Run's goroutine
 	taking   time.Time      // what the log had stored until then has been taken
 	// Samples that the last run had left unacknowledged may still come: what a
 	// power cut left of their files is not repaired yet.
@@ -186,14 +187,16 @@ func (a *Archive) Run(ctx context.Context) error {
 
 // step is one turn of Run: take what the log has, and flush when it is time.
 func (a *Archive) step(ctx context.Context) {
-	asked := a.serve(ctx)
+	if a.serve(ctx) {
+		a.asked = time.Now()
+	}
 	a.settle(ctx)
 	if a.astray {
 		a.retry(ctx, "reset the consumer", a.reset)
 		return
 	}
 	wait := a.untilRound()
-	if asked {
+	if time.Since(a.asked) < askMemory {
 		wait = time.Millisecond // the next request may be on its way
 	}
 	asking := time.Now()

@@ -45,9 +45,12 @@ func (a *Archive) owning(ctx context.Context, what string, do func(context.Conte
 // Who asks for a thousand PVs asks a thousand times: after each request the next
 // one is awaited for askGap, and served at once, until askBurst is over. Then
 // the log has its turn.
+// Whoever works on files between two requests finds the goroutine waiting for the
+// log but for moments, until nothing was asked for askMemory.
 const (
-	askGap   = 2 * time.Millisecond
-	askBurst = 100 * time.Millisecond
+	askGap    = 2 * time.Millisecond
+	askBurst  = 100 * time.Millisecond
+	askMemory = time.Second
 )
 
 // serve does what is asked of Run's goroutine, and reports whether it was asked

@@ -213,6 +213,7 @@ func site(t *testing.T) *fixture {
 		o.DeleteData = func(context.Context, schema.PVName) error { return nil }
 		o.Drops = &fakeDrops{drops: []Drop{{PV: "LINAC:BPM1:X", Reason: "order", Seq: 1, Logged: begin,
 			Sample: &schema.RawSample{Type: schema.ScalarDouble, Registered: schema.ScalarDouble, Year: 2026, Received: begin, Event: schema.AppendDouble(schema.AppendHead(nil, schema.TimeOf(begin)), 1)}}}}
+		o.Replays = &fakeReplays{}
 		o.Live = func(context.Context, schema.PVName, time.Duration) (schema.Sample, error) {
 			return schema.Sample{Time: schema.TimeOf(begin), Value: math.NaN(), Severity: 3, Status: 17}, nil
 		}
