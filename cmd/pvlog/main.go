@@ -24,6 +24,7 @@ type commands struct {
 	Stop      stopCmd      `cmd:"" help:"End sampling of PVs; registration and data stay."`
 	Delete    deleteCmd    `cmd:"" help:"Forget paused or stopped PVs."`
 	Configure configureCmd `cmd:"" help:"Change settings of PVs."`
+	Retype    retypeCmd    `cmd:"" help:"Give a paused PV another type and convert its stored samples."`
 	Alias     aliasCmd     `cmd:"" help:"List, add and remove names that stand for PVs."`
 	History   historyCmd   `cmd:"" help:"Show what happened to a PV, who did it and why."`
 	Policy    policyCmd    `cmd:"" help:"How the policy file has PVs archived: list, check, preview, apply."`
