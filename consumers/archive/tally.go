@@ -147,7 +147,9 @@ func (a *Archive) Status(pv schema.PVName) (Status, bool) {
 	if f == nil {
 		return kept, ok
 	}
-	f.mu.Lock()
+	if !f.lockSoon() {
+		return kept, ok
+	}
 	defer f.mu.Unlock()
 	s := f.tally.status()
 	s.Last, s.Path, s.Bytes = f.last, f.file.path, f.file.length
