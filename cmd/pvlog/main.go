@@ -34,6 +34,8 @@ type commands struct {
 	Get       getCmd       `cmd:"" help:"Print samples of a PV."`
 	Drops     dropsCmd     `cmd:"" help:"List samples that no partition could hold, with the reason."`
 	Inspect   inspectCmd   `cmd:"" help:"Show what PB files hold and whether they are sound."`
+	Verify    verifyCmd    `cmd:"" help:"Find everything that is wrong with PB files, ours and the Appliance's."`
+	Repair    repairCmd    `cmd:"" help:"Take out of PB files what is wrong with them; no sample that can be read is lost."`
 	Decode    decodeCmd    `cmd:"" help:"Turn a message of the log from standard input into JSON (for nats --translate)."`
 	Demo      demoCmd      `cmd:"" help:"Run a simulated IOC and an archiver, and watch samples flow."`
 	Ioc       iocCmd       `cmd:"" help:"Run a simulated IOC."`
