@@ -178,10 +178,14 @@ func (a *Archive) makeDurable(ctx context.Context, appends []written, dirs []str
 	for i, w := range appends {
 		paths[i] = w.f.file.path
 	}
+	if err := a.renew(); err != nil {
+		return err
+	}
 	if err := a.syncer.Sync(paths, dirs); err != nil {
 		a.appender.Close()
 		return fmt.Errorf("make %d partitions durable: %w", len(paths), err)
 	}
+	a.inherited = nil
 	if !a.dropped {
 		return nil
 	}
@@ -189,6 +193,35 @@ func (a *Archive) makeDurable(ctx context.Context, appends []written, dirs []str
 		return fmt.Errorf("make the drop log durable: %w", err)
 	}
 	a.dropped = false
+	return nil
+}
+
+// inherited is a part of a file that a killed process has left: its samples
+// count as replays, and a sync of that process may have failed.
+type inherited struct {
+	path     string
+	from, to int64
+}
+
+// inherit has what was found in a file made durable with the next round.
+func (a *Archive) inherit(path string, tail partition.Tail) {
+	if tail.Length == 0 {
+		return
+	}
+	from := tail.Begin
+	if tail.Lines >= 0 { // from the first line on: the header may be as young
+		from = 0
+	}
+	a.inherited = append(a.inherited, inherited{path, from, tail.Length})
+	a.syncer.Found(path)
+}
+
+func (a *Archive) renew() error {
+	for _, p := range a.inherited {
+		if err := partition.Renew(a.opt.FS, p.path, p.from, p.to); err != nil {
+			return fmt.Errorf("write again what the last run left: %w", err)
+		}
+	}
 	return nil
 }
 
