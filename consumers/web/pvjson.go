@@ -18,6 +18,13 @@ type settingsJSON struct {
 	Stores        []string              `json:"stores"` // empty: the configured ones
 	Deadband      float64               `json:"deadband"`
 	Drift         driftJSON             `json:"drift"`
+	Rate          rateJSON              `json:"rate"`
+}
+
+// rateJSON is what the PV may have per second; 0: as configured for all.
+type rateJSON struct {
+	Events uint32 `json:"events"`
+	Bytes  uint64 `json:"bytes"`
 }
 
 // driftJSON is the drift windows in seconds; 0: as configured for all.
@@ -30,7 +37,7 @@ func settingsOf(s schema.Settings) *settingsJSON {
 	return &settingsJSON{
 		Method: s.SamplingMethod, Period: s.SamplingPeriod.Seconds(), Policy: s.Policy, ControllingPV: s.ControllingPV,
 		Fields: list(s.ArchiveFields), Stores: list(s.Stores), Deadband: s.Deadband,
-		Drift: driftJSON{s.DriftPast.Seconds(), s.DriftFuture.Seconds()},
+		Drift: driftJSON{s.DriftPast.Seconds(), s.DriftFuture.Seconds()}, Rate: rateJSON{s.RateEvents, s.RateBytes},
 	}
 }
 
