@@ -16,6 +16,7 @@ type metrics struct {
 	events, conflicts                        prometheus.Counter
 	trimmed, losses                          prometheus.Counter
 	ackFloor                                 prometheus.Gauge
+	lost                                     *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -63,6 +64,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Buckets: []float64{1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000},
 	})
 	r.MustRegister(m.samplesPerMessage)
+	m.lost = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pvlog_streams_lost_messages_total", Help: "Messages that were durable and that the server does not give any more, by stream.",
+	}, []string{"stream"})
+	r.MustRegister(m.lost)
 	m.storing.Set(1)
 	return m
 }

@@ -199,7 +199,7 @@ func (a *Archive) writeTallies(seq uint64) error {
 		})
 		all := slices.Collect(maps.Values(s.byPV))
 		a.mu.Unlock()
-		n, err := replaceTallies(s.path, appendTallies(nil, all, seq))
+		n, err := replaceTallies(a.opt.FS, s.path, appendTallies(nil, all, seq))
 		if err != nil {
 			return err
 		}
@@ -207,7 +207,7 @@ func (a *Archive) writeTallies(seq uint64) error {
 		clear(s.changed)
 		return nil
 	}
-	n, err := appendToFile(s.path, appendTallies(nil, slices.Collect(maps.Keys(s.changed)), seq), s.size)
+	n, err := appendToFile(a.opt.FS, s.path, appendTallies(nil, slices.Collect(maps.Keys(s.changed)), seq), s.size)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func partitionOf(t *testing.T, h Header, events ...[]byte) string {
 }
 
 // doubles are events at seconds 1, 2, ... of the year 2023.
-func doubles(values ...float64) (events [][]byte) {
+func doubleEvents(values ...float64) (events [][]byte) {
 	for i, v := range values {
 		events = append(events, schema.AppendDouble(schema.AppendHead(nil, schema.TimeFromYear(2023, uint32(i+1), 0)), v))
 	}
@@ -71,7 +71,7 @@ func TestGoldenFilesConvertedAndBackAreByteForByteTheSame(t *testing.T) {
 
 func TestConversionOfAFileTellsEachLoss(t *testing.T) {
 	h := Header{Type: schema.ScalarDouble, PV: "PV", Year: 2023}
-	path := partitionOf(t, h, doubles(1, 2.5, 3, 1e10)...)
+	path := partitionOf(t, h, doubleEvents(1, 2.5, 3, 1e10)...)
 	var told []string
 	note := func(l *Loss) { told = append(told, strings.TrimPrefix(l.Error(), path+" ")) }
 	done, err := Convert(context.Background(), OSFS{}, path, "", "PV", schema.Conversion{To: schema.ScalarInt}, note)
@@ -112,7 +112,7 @@ func TestConversionOfAFileThatIsNotFit(t *testing.T) {
 	ctx := context.Background()
 	h := Header{Type: schema.ScalarDouble, PV: "PV", Year: 2023}
 	intoInt := schema.Conversion{To: schema.ScalarInt}
-	damaged := partitionOf(t, h, doubles(1, 2, 3)...)
+	damaged := partitionOf(t, h, doubleEvents(1, 2, 3)...)
 	b, _ := os.ReadFile(damaged)
 	lines := bytes.SplitAfter(b, []byte("\n"))
 	if err := os.WriteFile(damaged, bytes.Join([][]byte{lines[0], lines[1], []byte("garbage\n"), lines[2]}, nil), 0o600); err != nil {
@@ -127,7 +127,7 @@ func TestConversionOfAFileThatIsNotFit(t *testing.T) {
 	if _, err := Convert(ctx, OSFS{}, damaged, "", "PV", schema.Conversion{To: schema.V4GenericBytes}, nil); schema.CodeOf(err) != schema.Invalid {
 		t.Errorf("into V4 bytes: %v", err)
 	}
-	torn := partitionOf(t, h, doubles(1, 2)...)
+	torn := partitionOf(t, h, doubleEvents(1, 2)...)
 	f, _ := os.OpenFile(torn, os.O_APPEND|os.O_WRONLY, 0)
 	_, _ = f.WriteString("torn")
 	_ = f.Close()
@@ -150,7 +150,7 @@ func TestConversionOfAFileThatIsNotFit(t *testing.T) {
 
 // TestConversionReportsEveryFault lets each operation on the new file fail.
 func TestConversionReportsEveryFault(t *testing.T) {
-	path := partitionOf(t, Header{Type: schema.ScalarDouble, PV: "PV", Year: 2023}, doubles(1, 2, 3)...)
+	path := partitionOf(t, Header{Type: schema.ScalarDouble, PV: "PV", Year: 2023}, doubleEvents(1, 2, 3)...)
 	for _, op := range []Op{OpOpen, OpWrite, OpSync} {
 		ffs := NewFaultFS(OSFS{})
 		ffs.Fail(Fault{Op: op, Err: syscall.EIO})

@@ -176,8 +176,18 @@ func summaryOf(kind string, e *logpb.RegistryEvent, diffs []differenceJSON, befo
 		return strings.TrimSuffix("defined anew: "+words(diffs), ": ")
 	case "configured", "parameters_changed":
 		return words(diffs)
+	case "replayed":
+		return replayedText(e.GetReplayed())
 	case "alias_added":
 		return "alias of " + e.GetAliasAdded().GetPv()
+	case "retyped":
+		text := fmt.Sprintf("its samples were converted to %v", schema.DBRType(e.GetRetyped().GetType()))
+		if e.GetRetyped().GetLossy() {
+			text += ", values that it cannot hold to the nearest"
+		}
+		return text
+	case "joined":
+		return "joined with " + e.GetJoined().GetPv() + ", of which it is an alias now"
 	case "alias_removed":
 		return "no alias any more"
 	}
