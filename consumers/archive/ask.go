@@ -32,13 +32,29 @@ func (a *Archive) owning(ctx context.Context, what string, do func(context.Conte
 	defer patience.Stop()
 	select {
 	case a.asks <- q:
-		return <-q.done
+		return a.answer(q, what)
 	case <-a.ended:
 		return schema.Errorf(schema.Unavailable, "%s: the archive has ended", what)
 	case <-patience.C:
 		return schema.Errorf(schema.Unavailable, "%s: the archive is busy", what)
 	case <-ctx.Done():
 		return fmt.Errorf("%s: the archive is busy: %w", what, ctx.Err())
+	}
+}
+
+// answer waits for what was asked, but not for a disk that does not answer.
+func (a *Archive) answer(q ask, what string) error {
+	look := time.NewTicker(hangLook)
+	defer look.Stop()
+	for {
+		select {
+		case err := <-q.done:
+			return err
+		case <-look.C:
+			if _, yes := a.hung(); yes {
+				return schema.Errorf(schema.Unavailable, "%s: it was begun and its end is not known: %w", what, ErrHangs)
+			}
+		}
 	}
 }
 
@@ -58,6 +74,7 @@ const (
 func (a *Archive) serve(ctx context.Context) bool {
 	select {
 	case q := <-a.asks:
+		a.progress()
 		q.done <- q.do(ctx)
 	default:
 		return false
@@ -65,6 +82,7 @@ func (a *Archive) serve(ctx context.Context) bool {
 	for began := time.Now(); time.Since(began) < askBurst; {
 		select {
 		case q := <-a.asks:
+			a.progress()
 			q.done <- q.do(ctx)
 		case <-time.After(askGap):
 			return true

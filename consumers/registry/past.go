@@ -132,6 +132,7 @@ func (p *past) find(seq uint64) *deed {
 var did = map[string]string{
 	commandArchive: "requested", commandPause: "paused", commandResume: "resumed", commandStop: "stopped", commandDelete: "deleted",
 	commandChange: "configured", commandStarted: "configured at its first connection", commandDefine: "defined", commandAlias: "made an alias", commandUnalias: "no alias any more", commandFlag: "set",
+	commandRetype: "given another type", commandJoin: "joined with another PV",
 }
 
 // String says what was done, who did it and when.

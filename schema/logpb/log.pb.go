@@ -427,6 +427,8 @@ type RegistryEvent struct {
 	//	*RegistryEvent_ChangeClosed
 	//	*RegistryEvent_FlagSet
 	//	*RegistryEvent_Replayed
+	//	*RegistryEvent_Retyped
+	//	*RegistryEvent_Joined
 	What          isRegistryEvent_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -660,6 +662,24 @@ func (x *RegistryEvent) GetReplayed() *SamplesReplayed {
 	return nil
 }
 
+func (x *RegistryEvent) GetRetyped() *PVRetyped {
+	if x != nil {
+		if x, ok := x.What.(*RegistryEvent_Retyped); ok {
+			return x.Retyped
+		}
+	}
+	return nil
+}
+
+func (x *RegistryEvent) GetJoined() *PVJoined {
+	if x != nil {
+		if x, ok := x.What.(*RegistryEvent_Joined); ok {
+			return x.Joined
+		}
+	}
+	return nil
+}
+
 type isRegistryEvent_What interface {
 	isRegistryEvent_What()
 }
@@ -724,6 +744,14 @@ type RegistryEvent_Replayed struct {
 	Replayed *SamplesReplayed `protobuf:"bytes,43,opt,name=replayed,proto3,oneof"`
 }
 
+type RegistryEvent_Retyped struct {
+	Retyped *PVRetyped `protobuf:"bytes,48,opt,name=retyped,proto3,oneof"`
+}
+
+type RegistryEvent_Joined struct {
+	Joined *PVJoined `protobuf:"bytes,49,opt,name=joined,proto3,oneof"`
+}
+
 func (*RegistryEvent_Requested) isRegistryEvent_What() {}
 
 func (*RegistryEvent_Started) isRegistryEvent_What() {}
@@ -753,6 +781,10 @@ func (*RegistryEvent_ChangeClosed) isRegistryEvent_What() {}
 func (*RegistryEvent_FlagSet) isRegistryEvent_What() {}
 
 func (*RegistryEvent_Replayed) isRegistryEvent_What() {}
+
+func (*RegistryEvent_Retyped) isRegistryEvent_What() {}
+
+func (*RegistryEvent_Joined) isRegistryEvent_What() {}
 
 // PVRequested: somebody asked for the PV to be archived; its type is not known yet.
 type PVRequested struct {
@@ -2234,6 +2266,131 @@ func (x *SamplesReplayed) GetOverrides() string {
 	return ""
 }
 
+// PVRetyped: the PV's samples are of another type from now on, and what was
+// stored of it has been converted.
+type PVRetyped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          uint32                 `protobuf:"varint,1,opt,name=type,proto3" json:"type,omitempty"`                                     // EPICS.PayloadType
+	Kept          string                 `protobuf:"bytes,2,opt,name=kept,proto3" json:"kept,omitempty"`                                      // folder in the stores' trash with the files as they were; "": there were none
+	Lossy         bool                   `protobuf:"varint,3,opt,name=lossy,proto3" json:"lossy,omitempty"`                                   // values that the type cannot hold became the nearest
+	ElementCount  uint32                 `protobuf:"varint,4,opt,name=element_count,json=elementCount,proto3" json:"element_count,omitempty"` // as far as known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PVRetyped) Reset() {
+	*x = PVRetyped{}
+	mi := &file_log_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PVRetyped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PVRetyped) ProtoMessage() {}
+
+func (x *PVRetyped) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PVRetyped.ProtoReflect.Descriptor instead.
+func (*PVRetyped) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *PVRetyped) GetType() uint32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *PVRetyped) GetKept() string {
+	if x != nil {
+		return x.Kept
+	}
+	return ""
+}
+
+func (x *PVRetyped) GetLossy() bool {
+	if x != nil {
+		return x.Lossy
+	}
+	return false
+}
+
+func (x *PVRetyped) GetElementCount() uint32 {
+	if x != nil {
+		return x.ElementCount
+	}
+	return 0
+}
+
+// PVJoined: the PV turned out to be another name of a PV that is archived too.
+// Its registration is gone and its name an alias; its samples went into the
+// files of that PV.
+type PVJoined struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pv            string                 `protobuf:"bytes,1,opt,name=pv,proto3" json:"pv,omitempty"`     // the PV that the name stands for
+	Kept          string                 `protobuf:"bytes,2,opt,name=kept,proto3" json:"kept,omitempty"` // folder in the stores' trash with its files; "": there were none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PVJoined) Reset() {
+	*x = PVJoined{}
+	mi := &file_log_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PVJoined) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PVJoined) ProtoMessage() {}
+
+func (x *PVJoined) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PVJoined.ProtoReflect.Descriptor instead.
+func (*PVJoined) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PVJoined) GetPv() string {
+	if x != nil {
+		return x.Pv
+	}
+	return ""
+}
+
+func (x *PVJoined) GetKept() string {
+	if x != nil {
+		return x.Kept
+	}
+	return ""
+}
+
 var File_log_proto protoreflect.FileDescriptor
 
 const file_log_proto_rawDesc = "" +
@@ -2273,7 +2430,7 @@ const file_log_proto_rawDesc = "" +
 	"\blog_time\x18\a \x01(\x10R\alogTime\x12%\n" +
 	"\x06sample\x18\b \x01(\v2\r.pvlog.SampleR\x06sample\x12\x10\n" +
 	"\x03raw\x18\t \x01(\fR\x03raw\x12\x1a\n" +
-	"\bchecksum\x18\x0f \x01(\aR\bchecksum\"\xe6\a\n" +
+	"\bchecksum\x18\x0f \x01(\aR\bchecksum\"\xbf\b\n" +
 	"\rRegistryEvent\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x0e\n" +
 	"\x02pv\x18\x02 \x01(\tR\x02pv\x12\x12\n" +
@@ -2300,7 +2457,9 @@ const file_log_proto_rawDesc = "" +
 	"\rchange_opened\x18( \x01(\v2\x13.pvlog.ChangeOpenedH\x00R\fchangeOpened\x12:\n" +
 	"\rchange_closed\x18) \x01(\v2\x13.pvlog.ChangeClosedH\x00R\fchangeClosed\x12+\n" +
 	"\bflag_set\x18* \x01(\v2\x0e.pvlog.FlagSetH\x00R\aflagSet\x124\n" +
-	"\breplayed\x18+ \x01(\v2\x16.pvlog.SamplesReplayedH\x00R\breplayedB\x06\n" +
+	"\breplayed\x18+ \x01(\v2\x16.pvlog.SamplesReplayedH\x00R\breplayed\x12,\n" +
+	"\aretyped\x180 \x01(\v2\x10.pvlog.PVRetypedH\x00R\aretyped\x12)\n" +
+	"\x06joined\x181 \x01(\v2\x0f.pvlog.PVJoinedH\x00R\x06joinedB\x06\n" +
 	"\x04what\"\xc9\x03\n" +
 	"\vPVRequested\x12'\n" +
 	"\x0fsampling_method\x18\x01 \x01(\tR\x0esamplingMethod\x12'\n" +
@@ -2439,7 +2598,15 @@ const file_log_proto_rawDesc = "" +
 	"\toverrides\x18\a \x01(\tR\toverrides\x1a:\n" +
 	"\fRefusedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01B\x14Z\x12pvlog/schema/logpbb\x06proto3"
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"n\n" +
+	"\tPVRetyped\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
+	"\x04kept\x18\x02 \x01(\tR\x04kept\x12\x14\n" +
+	"\x05lossy\x18\x03 \x01(\bR\x05lossy\x12#\n" +
+	"\relement_count\x18\x04 \x01(\rR\felementCount\".\n" +
+	"\bPVJoined\x12\x0e\n" +
+	"\x02pv\x18\x01 \x01(\tR\x02pv\x12\x12\n" +
+	"\x04kept\x18\x02 \x01(\tR\x04keptB\x14Z\x12pvlog/schema/logpbb\x06proto3"
 
 var (
 	file_log_proto_rawDescOnce sync.Once
@@ -2453,7 +2620,7 @@ func file_log_proto_rawDescGZIP() []byte {
 	return file_log_proto_rawDescData
 }
 
-var file_log_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_log_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_log_proto_goTypes = []any{
 	(*SampleMessage)(nil),       // 0: pvlog.SampleMessage
 	(*Sample)(nil),              // 1: pvlog.Sample
@@ -2479,11 +2646,13 @@ var file_log_proto_goTypes = []any{
 	(*FlagSet)(nil),             // 21: pvlog.FlagSet
 	(*ReplayOrder)(nil),         // 22: pvlog.ReplayOrder
 	(*SamplesReplayed)(nil),     // 23: pvlog.SamplesReplayed
-	nil,                         // 24: pvlog.PVStarted.LimitsEntry
-	nil,                         // 25: pvlog.PVStarted.FieldsEntry
-	nil,                         // 26: pvlog.PVDefined.LimitsEntry
-	nil,                         // 27: pvlog.PVDefined.FieldsEntry
-	nil,                         // 28: pvlog.SamplesReplayed.RefusedEntry
+	(*PVRetyped)(nil),           // 24: pvlog.PVRetyped
+	(*PVJoined)(nil),            // 25: pvlog.PVJoined
+	nil,                         // 26: pvlog.PVStarted.LimitsEntry
+	nil,                         // 27: pvlog.PVStarted.FieldsEntry
+	nil,                         // 28: pvlog.PVDefined.LimitsEntry
+	nil,                         // 29: pvlog.PVDefined.FieldsEntry
+	nil,                         // 30: pvlog.SamplesReplayed.RefusedEntry
 }
 var file_log_proto_depIdxs = []int32{
 	1,  // 0: pvlog.SampleMessage.samples:type_name -> pvlog.Sample
@@ -2504,23 +2673,25 @@ var file_log_proto_depIdxs = []int32{
 	19, // 15: pvlog.RegistryEvent.change_closed:type_name -> pvlog.ChangeClosed
 	21, // 16: pvlog.RegistryEvent.flag_set:type_name -> pvlog.FlagSet
 	23, // 17: pvlog.RegistryEvent.replayed:type_name -> pvlog.SamplesReplayed
-	24, // 18: pvlog.PVStarted.limits:type_name -> pvlog.PVStarted.LimitsEntry
-	25, // 19: pvlog.PVStarted.fields:type_name -> pvlog.PVStarted.FieldsEntry
-	6,  // 20: pvlog.PVStarted.settings:type_name -> pvlog.Settings
-	6,  // 21: pvlog.PVConfigured.settings:type_name -> pvlog.Settings
-	6,  // 22: pvlog.PVDefined.settings:type_name -> pvlog.Settings
-	26, // 23: pvlog.PVDefined.limits:type_name -> pvlog.PVDefined.LimitsEntry
-	27, // 24: pvlog.PVDefined.fields:type_name -> pvlog.PVDefined.FieldsEntry
-	5,  // 25: pvlog.ChangeSteps.requests:type_name -> pvlog.PVRequested
-	6,  // 26: pvlog.ChangeSteps.settings:type_name -> pvlog.Settings
-	14, // 27: pvlog.ChangeSteps.definitions:type_name -> pvlog.PVDefined
-	20, // 28: pvlog.ChangeSteps.refused:type_name -> pvlog.ChangeFailures
-	28, // 29: pvlog.SamplesReplayed.refused:type_name -> pvlog.SamplesReplayed.RefusedEntry
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	24, // 18: pvlog.RegistryEvent.retyped:type_name -> pvlog.PVRetyped
+	25, // 19: pvlog.RegistryEvent.joined:type_name -> pvlog.PVJoined
+	26, // 20: pvlog.PVStarted.limits:type_name -> pvlog.PVStarted.LimitsEntry
+	27, // 21: pvlog.PVStarted.fields:type_name -> pvlog.PVStarted.FieldsEntry
+	6,  // 22: pvlog.PVStarted.settings:type_name -> pvlog.Settings
+	6,  // 23: pvlog.PVConfigured.settings:type_name -> pvlog.Settings
+	6,  // 24: pvlog.PVDefined.settings:type_name -> pvlog.Settings
+	28, // 25: pvlog.PVDefined.limits:type_name -> pvlog.PVDefined.LimitsEntry
+	29, // 26: pvlog.PVDefined.fields:type_name -> pvlog.PVDefined.FieldsEntry
+	5,  // 27: pvlog.ChangeSteps.requests:type_name -> pvlog.PVRequested
+	6,  // 28: pvlog.ChangeSteps.settings:type_name -> pvlog.Settings
+	14, // 29: pvlog.ChangeSteps.definitions:type_name -> pvlog.PVDefined
+	20, // 30: pvlog.ChangeSteps.refused:type_name -> pvlog.ChangeFailures
+	30, // 31: pvlog.SamplesReplayed.refused:type_name -> pvlog.SamplesReplayed.RefusedEntry
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_log_proto_init() }
@@ -2544,6 +2715,8 @@ func file_log_proto_init() {
 		(*RegistryEvent_ChangeClosed)(nil),
 		(*RegistryEvent_FlagSet)(nil),
 		(*RegistryEvent_Replayed)(nil),
+		(*RegistryEvent_Retyped)(nil),
+		(*RegistryEvent_Joined)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2551,7 +2724,7 @@ func file_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_log_proto_rawDesc), len(file_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -130,7 +130,7 @@ func (a *Appliance) open(ctx context.Context) error {
 		return fmt.Errorf("remove the last run's addresses: %w", err)
 	}
 	a.registry = registry.New(registry.Options{Dir: filepath.Join(c.Data, "registry"), Events: a.streams.Events(),
-		Restore: a.restoreData, Logger: a.log, Registerer: a.metrics})
+		Restore: a.restoreData, Revert: a.revert, Unjoin: a.unjoin, Logger: a.log, Registerer: a.metrics})
 	if err := a.registry.Open(ctx); err != nil {
 		return fmt.Errorf("open the registry: %w", err)
 	}
