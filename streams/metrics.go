@@ -17,6 +17,7 @@ type metrics struct {
 	trimmed, losses                          prometheus.Counter
 	ackFloor                                 prometheus.Gauge
 	lost                                     *prometheus.CounterVec
+	outlook                                  outlookMetrics
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -68,6 +69,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Name: "pvlog_streams_lost_messages_total", Help: "Messages that were durable and that the server does not give any more, by stream.",
 	}, []string{"stream"})
 	r.MustRegister(m.lost)
+	m.outlook = newOutlookMetrics(gauge)
 	m.storing.Set(1)
 	return m
 }
