@@ -190,7 +190,7 @@ func (a *Archive) Unretire(ctx context.Context, pv schema.PVName, kept string) e
 				return err
 			}
 			for _, file := range files {
-				taken, err := restoreFile(s.Root, bin, file.Path)
+				taken, err := a.restoreFile(s.Root, bin, file.Path)
 				if err != nil {
 					return fmt.Errorf("move %s back from the trash: %w", file.Path, err)
 				}
