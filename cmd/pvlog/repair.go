@@ -169,7 +169,7 @@ func (c *repairCmd) tell(out *printer, r repairedFile) {
 		out.printf("%s: NOT repaired (%s): %s\n", r.Path, countsText(r.Counts), r.Refused)
 		return
 	case !r.Repaired:
-		out.printf("%s: nothing to repair in the file, and not sound: %s\n", r.Path, countsText(r.Left))
+		out.printf("%s: nothing to repair in the file; what is wrong stays: %s\n", r.Path, countsText(r.Left))
 		return
 	}
 	out.printf("%s: %s (%s): %d samples", r.Path, verb, countsText(r.Counts), r.Samples)
@@ -201,7 +201,8 @@ func (s *repairs) add(r repairedFile) {
 	if r.Repaired {
 		s.repaired++
 	}
-	if len(r.Left) > 0 {
+	// A file may be repaired out of its store.
+	if total(r.Left) > r.Left[string(partition.WrongName)]+r.Left[string(partition.WrongPath)] {
 		s.unsound++
 	}
 }
