@@ -120,7 +120,7 @@ func (m *merging) run(ctx context.Context) error {
 		if err == nil {
 			continue
 		}
-		if schema.CodeOf(err) == schema.Unavailable || ctx.Err() != nil || m.a.storeFault(err) {
+		if schema.CodeOf(err) == schema.Unavailable || ctx.Err() != nil || m.a.storeFault("", err) {
 			return err
 		}
 		m.refuse(t.late, err)
@@ -171,7 +171,7 @@ func (m *merging) fault(err error) error {
 		return schema.Errorf(schema.Unavailable, "%s: the store is full: make room and try again: %w", m.what, err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return schema.Errorf(schema.Unavailable, "%s: it was ended: %w", m.what, err)
-	case m.a.storeFault(err):
+	case m.a.storeFault("", err):
 		return schema.Errorf(schema.Unavailable, "%s: the store fails: %w", m.what, err)
 	}
 	return fmt.Errorf("%s: %w", m.what, err)

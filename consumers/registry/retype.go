@@ -64,6 +64,8 @@ type Join struct {
 	PV   schema.PVName // its name becomes an alias
 	Real schema.PVName
 	Kept string // folder of the stores' trash with its files
+
+	Pausing bool // of a dry run: the PV would be paused before
 }
 
 // Join ends the registration of a paused or stopped PV and lets its name stand
@@ -91,7 +93,7 @@ func decideJoin(v view, j Join) (*logpb.RegistryEvent, error) {
 		return nil, schema.Errorf(schema.Conflict, "%s is itself an alias of %s: join %s with that one", j.Real, real.AliasOf, j.PV)
 	case len(v.aliases(v.pv)) > 0:
 		return nil, schema.Errorf(schema.Conflict, "PV %s has aliases of its own, such as %s, and cannot become one: remove them first", j.PV, v.aliases(v.pv)[0])
-	case v.info.State == schema.Archiving:
+	case v.info.State == schema.Archiving && !j.Pausing:
 		return nil, schema.Errorf(schema.Conflict, "PV %s is being archived: pause it before it is joined with %s", j.PV, j.Real)
 	case v.info.DBRType != real.DBRType && v.info.DBRType != schema.UnknownType:
 		return nil, schema.Errorf(schema.Conflict, "The PVs %s and %s are of different DBR Types (%v and %v): change the type of one first", j.PV, j.Real, v.info.DBRType, real.DBRType)

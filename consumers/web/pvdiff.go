@@ -158,7 +158,8 @@ func summaryOf(kind string, e *logpb.RegistryEvent, diffs []differenceJSON, befo
 	case "started":
 		if before == nil || before.DBRType == schema.UnknownType {
 			s := e.GetStarted()
-			return fmt.Sprintf("connected: %v, %d elements, from %s", schema.DBRType(s.GetType()), s.GetElementCount(), or(s.GetHost(), "an unknown IOC"))
+			text := fmt.Sprintf("connected: %v, %d elements, from %s", schema.DBRType(s.GetType()), s.GetElementCount(), or(s.GetHost(), "an unknown IOC"))
+			return text + settledWords(e, before)
 		}
 		return "its IOC says: " + words(diffs)
 	case "deleted":
@@ -192,4 +193,15 @@ func summaryOf(kind string, e *logpb.RegistryEvent, diffs []differenceJSON, befo
 		return "no alias any more"
 	}
 	return strings.ReplaceAll(kind, "_", " ")
+}
+
+// settledWords are what a policy made of a PV that connected.
+func settledWords(e *logpb.RegistryEvent, before *schema.TypeInfo) string {
+	set := e.GetStarted().GetSettings()
+	if set == nil || before == nil {
+		return ""
+	}
+	after := *before
+	after.Settings = schema.SettingsOf(set)
+	return "; " + words(differences(before, &after))
 }
