@@ -127,6 +127,7 @@ func TestToolsLeaveARunningServersFilesToIt(t *testing.T) {
 	s.tool(0, []string{"nothing is wrong"}, "verify", "--pv", "sim:*")
 	s.tool(0, []string{"nothing is wrong"}, "verify", root)
 	s.tool(1, []string{"another process writes this store", "--pv"}, "repair", root)
+	s.tool(1, []string{"another process writes this store"}, "repair", s.data)
 	damage(t, file)
 	s.tool(3, []string{": line: "}, "verify", "--pv", "sim:a")
 	s.tool(0, []string{"repaired (1 line)", ".pb.bak"}, "repair", "--pv", "sim:a")

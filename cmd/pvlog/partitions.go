@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -86,14 +87,18 @@ func (c partitionFiles) walk(take func(partitionFile) error) error {
 	if len(c.Files) == 0 {
 		return exitError{exitUsage, errors.New("name PB files, or folders that hold some")}
 	}
+	// A folder may be in a store, or have stores in it.
+	folder, root := "", ""
 	for _, top := range c.Files {
-		root, err := archive.StoreOf(top)
-		if err != nil {
-			return err
-		}
-		err = partition.Walk(top, func(path string, what partition.Found) error {
+		err := partition.Walk(top, func(path string, what partition.Found) (err error) {
 			if what == partition.Other || what == partition.KeptAside {
 				return nil
+			}
+			if dir := filepath.Dir(path); dir != folder {
+				if root, err = archive.StoreOf(dir); err != nil {
+					return err
+				}
+				folder = dir
 			}
 			return take(partitionFile{path, root, what})
 		})

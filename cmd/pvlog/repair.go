@@ -72,14 +72,16 @@ func (c *repairCmd) all(ctx context.Context, take func(repairedFile) error) erro
 	if c.PV != "" {
 		return c.ask(ctx, take)
 	}
-	release, err := c.lock()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = release() }() // the end of the process does it as well
+	locks := storeLocks{}
+	defer locks.release()
 	return c.walk(func(f partitionFile) error {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if !c.DryRun {
+			if err := locks.hold(f.root); err != nil {
+				return err
+			}
 		}
 		r, err := c.file(f)
 		if err != nil {
@@ -89,36 +91,29 @@ func (c *repairCmd) all(ctx context.Context, take func(repairedFile) error) erro
 	})
 }
 
-// lock locks the stores that the files are in: a store that a running pvlog
-// writes is left to it (design D16).
-func (c *repairCmd) lock() (release func() error, err error) {
-	var held []func() error
-	release = func() error {
-		var errs []error
-		for _, free := range held {
-			errs = append(errs, free())
-		}
-		return errors.Join(errs...)
+// storeLocks are the stores whose files a repair changes: one that a running
+// pvlog writes is left to it (design D16).
+type storeLocks map[string]func() error
+
+// hold locks a store until release; "" is none.
+func (l storeLocks) hold(root string) error {
+	if root == "" || l[root] != nil {
+		return nil
 	}
-	locked := map[string]bool{}
-	for _, top := range c.Files {
-		root, err := archive.StoreOf(top)
-		if err != nil {
-			return nil, errors.Join(err, release())
-		}
-		if root == "" || locked[root] || c.DryRun {
-			continue
-		}
-		free, err := archive.Lock(root)
-		if errors.Is(err, archive.ErrLocked) {
-			err = fmt.Errorf("%w: a running pvlog owns these files; let it repair them with --pv GLOB, or stop it first", err)
-		}
-		if err != nil {
-			return nil, errors.Join(err, release())
-		}
-		locked[root], held = true, append(held, free)
+	free, err := archive.Lock(root)
+	if errors.Is(err, archive.ErrLocked) {
+		return fmt.Errorf("%w: a running pvlog owns these files; let it repair them with --pv GLOB, or stop it first", err)
 	}
-	return release, nil
+	if err == nil {
+		l[root] = free
+	}
+	return err
+}
+
+func (l storeLocks) release() {
+	for _, free := range l {
+		_ = free() // the end of the process does it as well
+	}
 }
 
 func (c *repairCmd) file(f partitionFile) (repairedFile, error) {
@@ -169,7 +164,7 @@ func (c *repairCmd) tell(out *printer, r repairedFile) {
 		out.printf("%s: NOT repaired (%s): %s\n", r.Path, countsText(r.Counts), r.Refused)
 		return
 	case !r.Repaired:
-		out.printf("%s: nothing to repair in the file, and not sound: %s\n", r.Path, countsText(r.Left))
+		out.printf("%s: nothing to repair in the file; what is wrong stays: %s\n", r.Path, countsText(r.Left))
 		return
 	}
 	out.printf("%s: %s (%s): %d samples", r.Path, verb, countsText(r.Counts), r.Samples)
@@ -201,7 +196,8 @@ func (s *repairs) add(r repairedFile) {
 	if r.Repaired {
 		s.repaired++
 	}
-	if len(r.Left) > 0 {
+	// A file may be repaired out of its store.
+	if total(r.Left) > r.Left[string(partition.WrongName)]+r.Left[string(partition.WrongPath)] {
 		s.unsound++
 	}
 }

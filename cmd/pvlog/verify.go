@@ -21,7 +21,7 @@ type verifyCmd struct {
 	client
 	partitionFiles
 	PV     string   `name:"pv" placeholder:"GLOB" help:"Let the running server verify the partitions of these PVs."`
-	Ignore []string `placeholder:"KIND,..." help:"Kinds of problems that do not count, as verify names them: name,path for files out of their store."`
+	Ignore []string `placeholder:"KIND" help:"Kinds of problems that do not count, as verify names them: name,path for files out of their store."`
 	Max    int      `default:"20" placeholder:"N" help:"Problems that are told of one file; all are counted."`
 	All    bool     `help:"Tell of sound files too."`
 	JSON   bool     `name:"json" help:"Print a JSON object for each file with a problem, and one for all."`
