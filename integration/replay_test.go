@@ -18,12 +18,13 @@ import (
 	"pvlog/schema"
 )
 
-// awaitDrops waits until the drop log holds n drops of PVs.
+// awaitDrops waits until the drop log holds n drops of PVs for their drift into the
+// past. After a reconnection a last value that comes again is one for its order.
 func (s *server) awaitDrops(glob string, n int) {
 	s.t.Helper()
 	s.waitUntil(startTimeout, fmt.Sprintf("%d drops of %s", n, glob), func() error {
 		var drops []map[string]any
-		if err := s.getJSON("/api/v1/drops", url.Values{"pv": {glob}, "limit": {"100000"}}, &drops); err != nil {
+		if err := s.getJSON("/api/v1/drops", url.Values{"pv": {glob}, "limit": {"100000"}, "reason": {"drift_past"}}, &drops); err != nil {
 			return err
 		}
 		if len(drops) != n {
@@ -90,10 +91,11 @@ func TestSamplesOfAWrongClockAreReplayed(t *testing.T) {
 	s.awaitSamples("sim:x", 21)
 	posts(t, ioc, "sim:x", now.Add(-time.Hour), 0, 30)
 	s.awaitDrops("sim:*", 30)
-	s.replays(0, "replay --pv sim:*", "30 left out: drift_past", "no file has changed")
-	s.replays(0, "replay --pv sim:* --drift 24h --dry-run", "30 would be replayed", "nothing was changed")
+	s.replays(0, "drops --replayed sim:x", "drift_past  ")
+	s.replays(0, "replay --pv sim:* --reason drift_past", "30 left out: drift_past", "no file has changed")
+	s.replays(0, "replay --pv sim:* --drift 24h --reason drift_past --dry-run", "30 would be replayed", "nothing was changed")
 	s.awaitSamples("sim:x", 21)
-	s.replays(0, "replay --pv sim:* --drift 24h --reason order", "0 PVs")
+	s.replays(0, "replay --pv sim:* --drift 24h --reason type", "0 PVs")
 	s.replays(0, "replay --pv sim:* --drift 24h --reason drift_past --because clock", "sim:x: 30 replayed")
 	times := s.rawTimes("sim:x")
 	for i := 1; i < len(times); i++ {
@@ -104,9 +106,10 @@ func TestSamplesOfAWrongClockAreReplayed(t *testing.T) {
 	if len(times) != 51 || times[1] != schema.TimeOf(now.Add(-time.Hour)) {
 		t.Errorf("%d samples, the second at %v", len(times), times[1])
 	}
-	s.replays(0, "replay --pv sim:* --drift 24h", "0 replayed, 30 there already", "no file has changed")
-	s.replays(0, "replay --pv sim:* --from-log", "21 there already")
-	s.replays(0, "replay --pv sim:* --from-log --drift 24h", "51 there already")
+	s.replays(0, "replay --pv sim:* --drift 24h --reason drift_past", "0 replayed, 30 there already", "no file has changed")
+	s.replays(0, "drops --replayed sim:x", "drift_past, replayed")
+	s.replays(0, "replay --pv sim:* --from-log", "sim:x: 0 replayed")
+	s.replays(0, "replay --pv sim:* --from-log --drift 24h", "sim:x: 0 replayed")
 	s.replays(0, "history sim:x", "30 samples replayed", "under drift 24h", "clock")
 	posts(t, ioc, "sim:x", time.Now().Truncate(time.Millisecond), 0, 5)
 	s.awaitSamples("sim:x", 56)
@@ -172,7 +175,7 @@ func TestAKilledReplayIsCompleted(t *testing.T) {
 	}
 	s.awaitDrops("sim:*", pvs*each)
 	answered := make(chan struct{})
-	request, err := http.NewRequest(http.MethodPost, "http://"+s.http+"/api/v1/replays", strings.NewReader(`{"pv":"sim:*","drift":"24h","change_id":"killed"}`))
+	request, err := http.NewRequest(http.MethodPost, "http://"+s.http+"/api/v1/replays", strings.NewReader(`{"pv":"sim:*","reasons":["drift_past"],"drift":"24h","change_id":"killed"}`))
 	if err != nil {
 		t.Fatal(err)
 	}

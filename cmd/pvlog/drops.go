@@ -20,13 +20,14 @@ import (
 // dropsCmd asks a running server: the drop log belongs to its process.
 type dropsCmd struct {
 	client
-	PV      string   `arg:"" optional:"" default:"*" help:"PV name or glob."`
-	Reason  []string `help:"Only these reasons: drift_future, drift_past, before_1991, nanos, order, type, rate, file, damaged, unregistered."`
-	Since   string   `placeholder:"TIME" help:"Only samples that reached the log since then: 24h (ago), 7d, or ISO 8601 such as 2026-11-23T08:00:00Z."`
-	Until   string   `placeholder:"TIME" help:"Only samples that reached the log before then."`
-	Limit   int      `default:"1000" help:"Newest drops to list at most; 0 lists all, oldest first."`
-	Format  string   `default:"table" enum:"table,csv,json" help:"table, csv or json."`
-	Summary bool     `help:"Count drops by reason, and by PV: the --limit with most."`
+	PV       string   `arg:"" optional:"" default:"*" help:"PV name or glob."`
+	Reason   []string `help:"Only these reasons: drift_future, drift_past, before_1991, nanos, order, type, rate, file, damaged, unregistered."`
+	Since    string   `placeholder:"TIME" help:"Only samples that reached the log since then: 24h (ago), 7d, or ISO 8601 such as 2026-11-23T08:00:00Z."`
+	Until    string   `placeholder:"TIME" help:"Only samples that reached the log before then."`
+	Limit    int      `default:"1000" help:"Newest drops to list at most; 0 lists all, oldest first."`
+	Format   string   `default:"table" enum:"table,csv,json" help:"table, csv or json."`
+	Replayed bool     `help:"Look for each drop in its PV's files, and mark those that stand there by now."`
+	Summary  bool     `help:"Count drops by reason, and by PV: the --limit with most."`
 }
 
 // drop is one element of /api/v1/drops.
@@ -44,7 +45,8 @@ type drop struct {
 		Sequence uint64 `json:"sequence"`
 		Index    int    `json:"index"`
 	} `json:"position"`
-	Cursor string `json:"cursor"`
+	Cursor   string `json:"cursor"`
+	Replayed bool   `json:"replayed"`
 }
 
 // dropsPage is how many drops are asked for at once when all are listed.
@@ -60,6 +62,9 @@ func (c *dropsCmd) Run(ctx context.Context) error {
 		if value != "" {
 			query.Set(name, value)
 		}
+	}
+	if c.Replayed && !c.Summary {
+		query.Set("replayed", "true")
 	}
 	if c.Summary {
 		return c.summarize(ctx, query)
@@ -90,8 +95,12 @@ func (d drop) print(w io.Writer) error {
 	if at := d.Envelope.Received; !at.IsZero() {
 		received = at.UTC().Format("2006-01-02T15:04:05.000Z")
 	}
+	reason := d.Reason
+	if d.Replayed {
+		reason += ", replayed"
+	}
 	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%.40s\t%d\t%s\t%d/%d\t%s\n", cell(d.PV), d.Time, received, cell(string(d.Value)),
-		d.Severity, d.Reason, d.Position.Sequence, d.Position.Index, cell(d.Detail))
+		d.Severity, reason, d.Position.Sequence, d.Position.Index, cell(d.Detail))
 	return err
 }
 

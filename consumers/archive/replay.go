@@ -169,6 +169,20 @@ func (r *replaying) count(at schema.Time, p Placed) {
 	}
 }
 
+// Holds reports whether a PV's files, or what waits for them, have a sample: one
+// that was rejected and stands there was replayed.
+func (a *Archive) Holds(pv schema.PVName, s *schema.RawSample) (bool, error) {
+	f, valid := a.former(pv)
+	event, err := schema.ScanEvent(s.Event)
+	if !valid || err != nil {
+		return false, nil //nolint:nilerr // it can be in no file
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	found, ok, err := a.lookup(f, event.Time(s.Year))
+	return ok && found.Same(event), err
+}
+
 func (r *replaying) refuse(reason, why string) {
 	if r.done.Refused == nil {
 		r.done.Refused, r.done.Why = map[string]int{}, map[string]string{}

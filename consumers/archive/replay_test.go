@@ -64,6 +64,11 @@ func TestAReplayJudgesUnderItsOverrides(t *testing.T) {
 			t.Errorf("%v is not there", at)
 		}
 	}
+	for sample, want := range map[*schema.RawSample]bool{&old: true, &order: true, &before1991: false, &torn: false} {
+		if held, err := r.a.Holds(older, sample); held != want || err != nil {
+			t.Errorf("%v is held: %v, %v", sample.Received, held, err)
+		}
+	}
 	if _, err := r.a.Replay(t.Context(), "A:NONE", Overrides{}, false, give); schema.CodeOf(err) != schema.NotFound {
 		t.Errorf("a PV that is not registered: %v", err)
 	}

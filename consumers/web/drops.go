@@ -24,6 +24,8 @@ type Drop struct {
 	Index  int               // its place in that message
 	Logged time.Time         // when that message was stored
 	Sample *schema.RawSample // nil if the message could not be decoded
+
+	Replayed bool // it stands in a file now; only if the query asks
 }
 
 // DropQuery chooses drops: those of PVs that a glob matches, for any of some
@@ -35,6 +37,7 @@ type DropQuery struct {
 	Paged        bool   // the first Limit behind After; else the newest Limit
 	After        uint64 // cursor
 	Limit        int
+	Replayed     bool // look for each drop in its PV's files
 }
 
 // DropCount is how many drops of a PV there are for one reason.
@@ -102,6 +105,7 @@ type dropJSON struct {
 	Envelope *envelopeJSON   `json:"envelope,omitempty"`
 	Position positionJSON    `json:"position"`
 	Cursor   string          `json:"cursor"`
+	Replayed bool            `json:"replayed,omitempty"` // it stands in a file now
 }
 
 // envelopeJSON is what the verdict depended on beside the sample itself.
@@ -121,7 +125,7 @@ type positionJSON struct {
 }
 
 func (d Drop) json() dropJSON {
-	out := dropJSON{PV: string(d.PV), Reason: d.Reason, Detail: d.Detail, Value: json.RawMessage("null"),
+	out := dropJSON{Replayed: d.Replayed, PV: string(d.PV), Reason: d.Reason, Detail: d.Detail, Value: json.RawMessage("null"),
 		Position: positionJSON{Sequence: d.Seq, Index: d.Index, Time: d.Logged.UTC()}, Cursor: strconv.FormatUint(d.Cursor, 10)}
 	s := d.Sample
 	if s == nil {
@@ -156,6 +160,11 @@ func dropQuery(values url.Values, now time.Time) (DropQuery, error) {
 			return q, refuse(schema.Invalid, "use some of "+strings.Join(dropReasons, ", "), "reason=%.60q: no drop has the reason %.60q", values.Get("reason"), reason)
 		}
 		q.Reasons = append(q.Reasons, reason)
+	}
+	if text := values.Get("replayed"); text != "" {
+		if err := flag("replayed", text, &q.Replayed); err != nil {
+			return q, err
+		}
 	}
 	for name, to := range map[string]*time.Time{"since": &q.Since, "until": &q.Until} {
 		if text := values.Get(name); text != "" {
@@ -207,7 +216,7 @@ func timeOrAge(name, text string, now time.Time) (time.Time, error) {
 
 // getDrops streams what the archive could not store, oldest first.
 func (s *Server) getDrops(w http.ResponseWriter, r *http.Request) error {
-	values, err := parameters(r, "pv", "reason", "since", "until", "limit", "after", "format")
+	values, err := parameters(r, "pv", "reason", "since", "until", "limit", "after", "format", "replayed")
 	if err != nil {
 		return err
 	}

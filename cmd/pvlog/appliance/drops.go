@@ -4,11 +4,15 @@ import (
 	"context"
 
 	"pvlog/consumers/web"
+	"pvlog/schema"
 	"pvlog/streams"
 )
 
 // dropLog gives web the drop log.
-type dropLog struct{ log *streams.DropLog }
+type dropLog struct {
+	log   *streams.DropLog
+	holds func(pv schema.PVName, s *schema.RawSample) (bool, error) // whether a file has a sample now
+}
 
 // Read gives the drops of a query, oldest first.
 func (d dropLog) Read(ctx context.Context, q web.DropQuery, each func(web.Drop) error) error {
@@ -21,8 +25,15 @@ func (d dropLog) Read(ctx context.Context, q web.DropQuery, each func(web.Drop) 
 		f.After = after
 	}
 	return d.log.Read(ctx, f, func(drop streams.StoredDrop) error {
-		return each(web.Drop{PV: drop.PV, Reason: drop.Reason, Detail: drop.Detail, Cursor: drop.Seq,
-			Seq: drop.Position.Seq, Index: drop.Position.Index, Logged: drop.Position.Time, Sample: drop.Sample})
+		out := web.Drop{PV: drop.PV, Reason: drop.Reason, Detail: drop.Detail, Cursor: drop.Seq,
+			Seq: drop.Position.Seq, Index: drop.Position.Index, Logged: drop.Position.Time, Sample: drop.Sample}
+		if q.Replayed && drop.Sample != nil {
+			var err error
+			if out.Replayed, err = d.holds(drop.PV, drop.Sample); err != nil {
+				return err
+			}
+		}
+		return each(out)
 	})
 }
 

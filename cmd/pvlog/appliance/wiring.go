@@ -126,7 +126,7 @@ func behind(details map[string]any, look streams.Outlook) {
 // openWeb binds the HTTP address.
 func (a *Appliance) openWeb(token string) error {
 	a.web = web.New(web.Options{
-		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: dropLog{a.streams.Drops()}, Replays: a.replays, Health: a.health, Why: a.why, Live: a.engine.Get, Parts: a.parts(), Writes: a.writes(), Partitions: a.partitions(),
+		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: dropLog{a.streams.Drops(), a.archive.Holds}, Replays: a.replays, Health: a.health, Why: a.why, Live: a.engine.Get, Parts: a.parts(), Writes: a.writes(), Partitions: a.partitions(),
 		Gatherer: a.metrics, Token: token, OpenWrites: a.config.OpenWrites, Hosts: a.config.Hosts,
 		Version: Version(), Identity: a.config.Identity, Logger: a.log, Registerer: a.metrics,
 	})
