@@ -46,8 +46,16 @@ type DropLog struct {
 	mu         sync.Mutex // guards what follows: appends go one after the other
 	batcher    *batcher
 	reconnects int64
-	seen       seenDrops // during a redelivery
-	doubt      bool      // an append failed midway: the next one looks for all of its drops
+	seen       seenDrops         // during a redelivery
+	doubt      bool              // an append failed midway: the next one looks for all of its drops
+	expiry     *expiry           // what has left; nil until it is read
+	reasons    map[string]bool   // that DROPS has had drops of; nil until the server was asked
+	sizes      map[string]sizeOf // of the messages that were stored, by subject
+	rate       meanRate          // bytes stored
+
+	keepingMu sync.Mutex // guards what follows; taken last
+	keeping   DropKeeping
+	early     bool // it was told that drops leave before their time
 }
 
 // Append stores drops and waits until the log has them; [Log.Sync] makes them
@@ -58,11 +66,41 @@ func (d *DropLog) Append(ctx context.Context, drops []Drop) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	err := d.append(ctx, drops)
+	if isFull(err) {
+		// All that was stored already is found again.
+		d.seen, d.doubt = seenDrops{}, true
+		if err = d.afterRoom(ctx, drops, err); err == nil {
+			err = d.append(ctx, drops)
+		}
+	}
 	if err != nil {
 		d.seen, d.doubt = seenDrops{}, true
 		return err
 	}
 	d.doubt = false
+	return nil
+}
+
+// afterRoom makes room for drops that DROPS had none for.
+func (d *DropLog) afterRoom(ctx context.Context, drops []Drop, full error) error {
+	s, err := d.log.current()
+	if err != nil {
+		return err
+	}
+	state, err := s.dropState(ctx)
+	if err == nil {
+		err = d.loadExpiry(state)
+	}
+	need := d.room() / roomParts
+	for i := range drops {
+		need += int64(drops[i].size())
+	}
+	if err == nil {
+		err = d.makeRoom(ctx, s, min(need, int64(state.Bytes)))
+	}
+	if err != nil {
+		return fmt.Errorf("%w, and no room can be made: %w", full, err)
+	}
 	return nil
 }
 
@@ -88,11 +126,12 @@ func (d *DropLog) append(ctx context.Context, drops []Drop) error {
 		}
 		d.seen.add(subject, drop.Position)
 		before := len(wire)
-		if wire, err = drop.appendWire(wire, subject); err != nil {
+		if wire, err = d.fitting(drop).appendWire(wire, subject); err != nil {
 			return err
 		}
 		for _, m := range wire[before:] {
 			size += len(m.data)
+			d.account(m)
 		}
 		if len(wire) >= batchMessages/2 || size >= batchBytes {
 			if err := d.send(ctx, s, wire); err != nil {
@@ -128,6 +167,50 @@ func (d *DropLog) send(ctx context.Context, s *session, wire []outgoing) error {
 		return fmt.Errorf("store %d drops: %w", len(wire), err)
 	}
 	return nil
+}
+
+// sizesMost bounds the subjects whose sizes are remembered.
+const sizesMost = 500_000
+
+// account notes the size of a message that is stored.
+func (d *DropLog) account(m outgoing) {
+	n := len(m.subject) + len(m.data)
+	for key, values := range m.header {
+		n += len(key) + len(values[0]) + 4
+	}
+	d.rate.since += float64(n)
+	if d.sizes == nil || len(d.sizes) > sizesMost {
+		d.sizes = map[string]sizeOf{}
+	}
+	known := d.sizes[m.subject]
+	d.sizes[m.subject] = sizeOf{known.messages + 1, known.bytes + int64(n)}
+	if d.reasons != nil {
+		d.reasons[reasonOf(m.subject)] = true
+	}
+}
+
+// fitting gives the drop itself, or without its sample if the whole drop log has
+// no room for that: why and where it was dropped stays known.
+func (d *DropLog) fitting(drop *Drop) *Drop {
+	n, most := drop.size(), d.room()/2
+	if int64(n) <= most {
+		return drop
+	}
+	small := *drop
+	small.Sample, small.Raw = nil, nil
+	small.Detail += fmt.Sprintf(" (its %d bytes are not kept: drops.max_bytes is %d)", n, d.room())
+	d.log.metrics.dropsTooLarge.Inc()
+	d.log.log.Warn("a drop is too large for the drop log: only its reason is kept", "pv", string(drop.PV), "seq", drop.Position.Seq, "bytes", n, "max_bytes", d.room())
+	return &small
+}
+
+// size is about how many bytes the drop takes.
+func (d *Drop) size() int {
+	n := len(d.Raw) + len(d.Detail) + 300
+	if d.Sample != nil {
+		n += len(d.Sample.Event)
+	}
+	return n
 }
 
 func (d *Drop) subject() (string, error) {

@@ -19,6 +19,7 @@ type ledger struct {
 	Clean   bool                  `json:"clean"`   // the log was closed
 	Trimmed uint64                `json:"trimmed"` // SAMPLES may begin here, noted before the purge
 	Floor   *uint64               `json:"floor"`   // what the archive has acknowledged of SAMPLES; nil: never noted
+	Holes   uint64                `json:"holes"`   // messages that may be missing in the middle of DROPS: they have expired
 	Last    map[string]uint64     `json:"last"`    // last sequence of each stream
 	Stored  map[string]*time.Time `json:"stored"`  // and when it was stored
 	Gaps    map[string][]gap      `json:"gaps,omitempty"`

@@ -8,15 +8,17 @@ import (
 
 // limits are the byte limits of the log on its file system (design D13).
 type limits struct {
-	keep  int64 // bytes of archived samples that the trimmer leaves
-	limit int64 // of SAMPLES, reserved by the server at the start
-	drops int64 // of DROPS, reserved as well
-	store int64 // of the server: all streams and a reserve for REGISTRY
+	keep       int64 // bytes of archived samples that the trimmer leaves
+	limit      int64 // of SAMPLES, reserved by the server at the start
+	drops      int64 // of drops that are kept
+	dropsLimit int64 // where DROPS is full until some have left, reserved as well
+	store      int64 // of the server: all streams and a reserve for REGISTRY
 }
 
 const (
 	minStore     = 4 << 20  // below this the log cannot do its work
 	maxDropBytes = 10 << 30 // default bound of DROPS on large file systems
+	minDropBytes = 1 << 20  // below this DROPS cannot do its work
 )
 
 // planLimits fills in what the options leave open. size is that of the file
@@ -31,10 +33,11 @@ func planLimits(o Options, size, free int64) (limits, error) {
 		l.keep = min(size/5, l.limit/3*2)
 	}
 	if l.drops == 0 {
-		l.drops = min(free/20, maxDropBytes)
+		l.drops = max(minDropBytes, min(free/20, maxDropBytes))
 	}
+	l.dropsLimit = l.drops + l.drops/4
 	reserve := max(free/10, minStore)
-	l.store = l.limit + l.drops + reserve
+	l.store = l.limit + l.dropsLimit + reserve
 	switch {
 	case l.limit < minStore:
 		return l, schema.Errorf(schema.Unavailable, "the log's file system has %s free; the log needs %s at least", bytesText(free), bytesText(2*minStore))

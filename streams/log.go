@@ -160,6 +160,7 @@ func (l *Log) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
 	side, stop := context.WithCancel(context.WithoutCancel(ctx))
 	wait.Go(func() { l.runTrimmer(ctx) })
+	wait.Go(func() { l.drops.run(ctx) })
 	wait.Go(func() { l.runKeeper(side) })
 	err := l.samples.run(ctx)
 	stop()

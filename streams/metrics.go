@@ -12,7 +12,10 @@ type metrics struct {
 	parted                                   prometheus.Counter
 	fetched, damaged, incomplete, holes      prometheus.Counter
 	resets, restarts                         prometheus.Counter
-	drops, dropsSeen                         prometheus.Counter
+	drops, dropsSeen, dropsTooLarge          prometheus.Counter
+	dropsExpired                             *prometheus.CounterVec
+	dropsLeave                               *prometheus.GaugeVec
+	dropsBytes, dropsMaxBytes                prometheus.Gauge
 	events, conflicts                        prometheus.Counter
 	trimmed, losses                          prometheus.Counter
 	ackFloor                                 prometheus.Gauge
@@ -53,6 +56,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		restarts:       counter("server_restarts_total", "Restarts of the embedded server."),
 		drops:          counter("drops_total", "Drops published."),
 		dropsSeen:      counter("drops_seen_total", "Redelivered drops that had been published before."),
+		dropsTooLarge:  counter("drops_too_large_total", "Drops kept without their sample, for which the drop log has no room."),
+		dropsBytes:     gauge("drops_bytes", "Bytes of the drop log."),
+		dropsMaxBytes:  gauge("drops_max_bytes", "Bytes that it may have before the oldest drops leave."),
 		events:         counter("events_total", "Registry events appended."),
 		conflicts:      counter("event_conflicts_total", "Registry events refused because another came first."),
 		trimmed:        counter("trimmed_messages_total", "Messages of SAMPLES removed after their retention."),
@@ -63,11 +69,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Name: "pvlog_streams_samples_per_message", Help: "Samples in a published message.",
 		Buckets: []float64{1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000},
 	})
-	r.MustRegister(m.samplesPerMessage)
 	m.lost = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pvlog_streams_lost_messages_total", Help: "Messages that were durable and that the server does not give any more, by stream.",
 	}, []string{"stream"})
 	r.MustRegister(m.lost)
+	m.dropsExpired = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pvlog_streams_drops_expired_total",
+		Help: "Drops that have left the drop log, by reason of the drop and cause: age, bytes, share (one PV's drops took too much), unknown."}, []string{"reason", "cause"})
+	m.dropsLeave = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pvlog_streams_drops_leave_seconds",
+		Help: "In how long the oldest drop of a reason leaves, at the present rate."}, []string{"reason"})
+	r.MustRegister(m.samplesPerMessage, m.dropsExpired, m.dropsLeave)
 	m.storing.Set(1)
 	return m
 }

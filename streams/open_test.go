@@ -89,10 +89,10 @@ func TestPlanLimits(t *testing.T) {
 		want       limits
 		bad        bool
 	}{
-		"a terabyte half free": {Options{}, 1 << 40, 1 << 39, limits{keep: 183251937962, limit: 1 << 38, drops: maxDropBytes, store: 1<<38 + maxDropBytes + 1<<39/10}, false},
-		"64 MiB":               {Options{}, 64 * mib, 60 * mib, limits{keep: 64 * mib / 5, limit: 30 * mib, drops: 3 * mib, store: 39 * mib}, false},
-		"given":                {Options{MaxBytes: 100, LimitBytes: 10 * mib, DropsMaxBytes: 7}, 1 << 30, 1 << 30, limits{100, 10 * mib, 7, 10*mib + 7 + (1<<30)/10}, false},
-		"keep given":           {Options{MaxBytes: 100 * mib}, 120 * mib, 110 * mib, limits{100 * mib, 150 * mib, 110 * mib / 20, 150*mib + 110*mib/20 + 11*mib}, false},
+		"a terabyte half free": {Options{}, 1 << 40, 1 << 39, limits{keep: 183251937962, limit: 1 << 38, drops: maxDropBytes, dropsLimit: maxDropBytes / 4 * 5, store: 1<<38 + maxDropBytes/4*5 + 1<<39/10}, false},
+		"64 MiB":               {Options{}, 64 * mib, 60 * mib, limits{keep: 64 * mib / 5, limit: 30 * mib, drops: 3 * mib, dropsLimit: 15 * mib / 4, store: 36*mib + 15*mib/4}, false},
+		"given":                {Options{MaxBytes: 100, LimitBytes: 10 * mib, DropsMaxBytes: 2 * mib}, 1 << 30, 1 << 30, limits{100, 10 * mib, 2 * mib, 5 * mib / 2, 10*mib + 5*mib/2 + (1<<30)/10}, false},
+		"keep given":           {Options{MaxBytes: 100 * mib}, 120 * mib, 110 * mib, limits{100 * mib, 150 * mib, 110 * mib / 20, 110*mib/20 + 110*mib/20/4, 150*mib + 110*mib/20 + 110*mib/20/4 + 11*mib}, false},
 		"no room":              {Options{}, 64 * mib, 6 * mib, limits{}, true},
 		"limit below 1.5 keep": {Options{MaxBytes: 100 * mib, LimitBytes: 149 * mib}, 1 << 30, 1 << 30, limits{}, true},
 	} {
@@ -125,8 +125,7 @@ func TestStreamsAreAsDesigned(t *testing.T) {
 			if want := durability == Async && name == SamplesStream; async != want || !c.AllowDirect || c.Storage != jetstream.FileStorage {
 				t.Errorf("%s, %s: %+v", durability, name, c)
 			}
-			discardOld := c.Discard == jetstream.DiscardOld
-			if discardOld != (name == DropsStream) || (c.MaxAge > 0) != (name == DropsStream) || c.DenyPurge != (name == RegistryStream) || c.DenyDelete != (name == RegistryStream) {
+			if c.Discard != jetstream.DiscardNew || c.MaxAge > 0 || c.DenyPurge != (name == RegistryStream) || c.DenyDelete != (name == RegistryStream) {
 				t.Errorf("%s: %+v", name, c)
 			}
 		}

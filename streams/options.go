@@ -102,6 +102,8 @@ func (o Options) check() error {
 		return schema.Errorf(schema.Invalid, "log.message_bytes %d: use 1 to %d", o.MessageBytes, singleBytes)
 	case o.SyncInterval < 0 || o.Keep < 0 || o.MaxWait < 0 || o.DropsKeep < 0:
 		return schema.Errorf(schema.Invalid, "log: sync_interval, keep, max_wait and drops.keep cannot be negative")
+	case o.DropsMaxBytes > 0 && o.DropsMaxBytes < minDropBytes:
+		return schema.Errorf(schema.Invalid, "drops.max_bytes %d: use 0 for a share of the file system, or at least %d", o.DropsMaxBytes, minDropBytes)
 	case o.MaxBytes < 0 || o.LimitBytes < 0 || o.DropsMaxBytes < 0 || o.WaitingBytes < 0 || o.ImmediateRate < 0:
 		return schema.Errorf(schema.Invalid, "log: bytes and rates cannot be negative")
 	}

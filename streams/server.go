@@ -218,7 +218,7 @@ func streamConfigs(o Options, lim limits) []jetstream.StreamConfig {
 	drops := jetstream.StreamConfig{
 		Name: DropsStream, Subjects: []string{DropsPrefix + ".>"},
 		Description: "Samples that no partition could hold, with the reason: drops.<reason>.<PV>",
-		Discard:     jetstream.DiscardOld, MaxBytes: lim.drops, MaxAge: o.DropsKeep,
+		Discard:     jetstream.DiscardNew, MaxBytes: lim.dropsLimit, MaxAge: 0, // old ones leave by our hand, counted
 		AllowBatchPublish: true,
 	}
 	configs := []jetstream.StreamConfig{samples, registry, drops}

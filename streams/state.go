@@ -18,6 +18,15 @@ type StreamState struct {
 	Limit               int64 // bytes it may hold; 0: no limit of its own
 }
 
+// holes is how many messages are missing between the first and the last.
+func (s StreamState) holes() uint64 {
+	all := s.Last + 1 - s.First
+	if s.Last < s.First || s.Messages >= all {
+		return 0
+	}
+	return all - s.Messages
+}
+
 // State is the state of the log.
 type State struct {
 	Samples, Registry, Drops StreamState

@@ -135,11 +135,22 @@ func TestDropsAreSummarized(t *testing.T) {
 		if r.URL.Path != "/api/v1/drops/summary" || r.URL.Query().Get("top") != "2" {
 			t.Errorf("asked %s", r.URL)
 		}
-		fmt.Fprint(w, `{"drops":9,"pv_count":3,"reasons":{"order":3,"type":6},"pvs":[{"pv":"B","drops":6,"reasons":{"order":1,"type":5}},{"pv":"A","drops":2,"reasons":{"order":2}}]}`)
+		fmt.Fprint(w, `{"drops":9,"pv_count":3,"reasons":{"order":3,"type":6},"pvs":[{"pv":"B","drops":6,"reasons":{"order":1,"type":5}},{"pv":"A","drops":2,"reasons":{"order":2}}],
+			"keeping":{"bytes":1024,"max_bytes":2048,"keep":3600,"expired":5,"reasons":{"order":{"expired":4,"leaves":"2026-11-25T13:00:00Z"},"nanos":{"expired":1,"leaves":null},"type":{"expired":0,"leaves":"2026-12-25T13:00:00Z"}}}}`)
 	}))
 	defer server.Close()
 	c := dropsCmd{client: client{Server: server.URL}, PV: "*", Summary: true, Limit: 2, Format: "table"}
-	want := "REASON  DROPS\ntype    6\norder   3\nall     9 of 3 PVs\n\nPV  DROPS  REASONS\nB   6      type 5, order 1\nA   2      order 2\n"
+	want := `REASON  DROPS  EXPIRED  OLDEST LEAVES
+type    6      0        2026-12-25 13:00:00Z
+order   3      4        2026-11-25 13:00:00Z
+nanos   0      1        -
+all     9      5        after 1h0m0s; 1.0 KiB of 2.0 KiB are free
+
+PV  DROPS  REASONS
+B   6      type 5, order 1
+A   2      order 2
+and 1 PVs more
+`
 	if got := printed(t, c.Run); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // dropSummary is the answer of /api/v1/drops/summary.
@@ -26,6 +27,16 @@ type dropSummary struct {
 		Drops   uint64            `json:"drops"`
 		Reasons map[string]uint64 `json:"reasons"`
 	} `json:"pvs"`
+	Keeping struct {
+		Bytes    int64   `json:"bytes"`
+		MaxBytes int64   `json:"max_bytes"`
+		Keep     float64 `json:"keep"`
+		Expired  uint64  `json:"expired"`
+		Reasons  map[string]struct {
+			Expired uint64     `json:"expired"`
+			Leaves  *time.Time `json:"leaves"`
+		} `json:"reasons"`
+	} `json:"keeping"`
 }
 
 // summarize prints how many drops there are, by reason and by PV.
@@ -51,17 +62,33 @@ func (c *dropsCmd) summarize(ctx context.Context, query url.Values) error {
 
 func (s dropSummary) print(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "REASON\tDROPS\n")
-	for _, r := range mostFirst(s.Reasons) {
-		fmt.Fprintf(table, "%s\t%d\n", r, s.Reasons[r])
+	fmt.Fprintf(table, "REASON\tDROPS\tEXPIRED\tOLDEST LEAVES\n")
+	counts := maps.Clone(s.Reasons)
+	for r := range s.Keeping.Reasons {
+		counts[r] += 0
 	}
-	fmt.Fprintf(table, "all\t%d of %d PVs\n\nPV\tDROPS\tREASONS\n", s.Drops, s.PVs)
+	for _, r := range mostFirst(counts) {
+		leaves := "-"
+		if at := s.Keeping.Reasons[r].Leaves; at != nil {
+			leaves = second(*at)
+		}
+		fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", r, counts[r], s.Keeping.Reasons[r].Expired, leaves)
+	}
+	fmt.Fprintf(table, "all\t%d\t%d\tafter %v; %s of %s are free\n\n", s.Drops, s.Keeping.Expired,
+		time.Duration(s.Keeping.Keep*float64(time.Second)), size(max(0, s.Keeping.MaxBytes-s.Keeping.Bytes)), size(s.Keeping.MaxBytes))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(table, "PV\tDROPS\tREASONS\n")
 	for _, p := range s.Top {
 		var reasons []string
 		for _, r := range mostFirst(p.Reasons) {
 			reasons = append(reasons, fmt.Sprintf("%s %d", r, p.Reasons[r]))
 		}
 		fmt.Fprintf(table, "%s\t%d\t%s\n", cell(p.PV), p.Drops, strings.Join(reasons, ", "))
+	}
+	if more := s.PVs - len(s.Top); more > 0 {
+		fmt.Fprintf(table, "and %d PVs more\n", more)
 	}
 	return table.Flush()
 }

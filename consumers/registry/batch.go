@@ -193,6 +193,8 @@ func commandOf(e *logpb.RegistryEvent) string {
 	switch e.GetWhat().(type) {
 	case *logpb.RegistryEvent_Requested:
 		return commandArchive
+	case *logpb.RegistryEvent_Started:
+		return commandStarted
 	case *logpb.RegistryEvent_Paused:
 		return commandPause
 	case *logpb.RegistryEvent_Resumed:
@@ -211,6 +213,10 @@ func commandOf(e *logpb.RegistryEvent) string {
 		return commandUnalias
 	case *logpb.RegistryEvent_FlagSet:
 		return commandFlag
+	case *logpb.RegistryEvent_Retyped:
+		return commandRetype
+	case *logpb.RegistryEvent_Joined:
+		return commandJoin
 	}
 	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -84,9 +85,9 @@ func BenchmarkStart(b *testing.B) {
 	log, _ := realLog(b, logDir)
 	pvs := events / 10
 	began := time.Now()
-	live(b, log, pvs, events)
+	midway := live(b, log, pvs, events)
 	b.Logf("%d events of %d PVs appended in %v", events, pvs, time.Since(began))
-	idle := resident()
+	idle, idleHeap := resident()
 	measure := func(name string, do func(r *rig)) {
 		b.Run(name, func(b *testing.B) {
 			for range b.N {
@@ -98,7 +99,9 @@ func BenchmarkStart(b *testing.B) {
 				do(r)
 				b.ReportMetric(time.Since(began).Seconds(), "s")
 				b.ReportMetric(processor()-spent, "cpu-s")
-				b.ReportMetric(float64(resident()-idle)/float64(pvs), "B/PV")
+				memory, heap := resident()
+				b.ReportMetric(float64(memory-idle)/float64(pvs), "rss-B/PV")
+				b.ReportMetric(float64(heap-idleHeap)/float64(pvs), "heap-B/PV")
 				r.stop()
 			}
 		})
@@ -115,27 +118,33 @@ func BenchmarkStart(b *testing.B) {
 			b.Fatalf("%d PVs, %v", len(infos), err)
 		}
 	})
+	measure("at midway", func(r *rig) { // every PV has changed since
+		if infos, _, err := r.At(ctx, midway); err != nil || len(infos) != pvs {
+			b.Fatalf("%d PVs, %v", len(infos), err)
+		}
+	})
 	measure("verify", func(r *rig) {
 		if err := r.Verify(ctx); err != nil {
 			b.Fatal(err)
 		}
 	})
 	measure("history", func(r *rig) {
+		const names = 10
 		n := 0
-		for _, q := range manyRequests(1000) {
+		for _, q := range manyRequests(names) {
 			if err := r.History(ctx, q.PV, func(uint64, *logpb.RegistryEvent) error { n++; return nil }); err != nil {
 				b.Fatal(err)
 			}
 		}
-		if n != 10_000 {
+		if n != names*events/pvs {
 			b.Fatalf("%d events", n)
 		}
 	})
 	b.Logf("Badger %d MiB, log %d MiB", used(dir)>>20, used(logDir)>>20)
 }
 
-// live gives PVs a life of ten events each.
-func live(b *testing.B, log *streams.EventLog, pvs, events int) {
+// live gives PVs a life of ten events each, and tells when half of it was over.
+func live(b *testing.B, log *streams.EventLog, pvs, events int) (midway time.Time) {
 	requests := manyRequests(pvs)
 	last := make([]uint64, pvs)
 	info := &logpb.PVStarted{Type: 6, ElementCount: 1, Host: "10.0.0.17:5064", Units: "mm", Precision: 3,
@@ -144,6 +153,9 @@ func live(b *testing.B, log *streams.EventLog, pvs, events int) {
 	for n := 0; n < events; {
 		var batch []streams.Proposal
 		first := n
+		if n <= events/2 {
+			midway = time.Now()
+		}
 		for ; n < events && len(batch) < maxAtomic; n++ {
 			i := n % pvs
 			e := &logpb.RegistryEvent{Version: 1, Pv: string(requests[i].PV), Time: time.Now().UnixNano(), Actor: "operator", Source: "10.0.0.5:3321", ChangeId: "20261125T083015-k3x9q7"}
@@ -167,6 +179,7 @@ func live(b *testing.B, log *streams.EventLog, pvs, events int) {
 			last[(first+k)%pvs] = seq
 		}
 	}
+	return midway
 }
 
 // processor is the CPU seconds that the process took, its log's server included:
@@ -184,18 +197,19 @@ func processor() float64 {
 	return (user + system) / 100 // ticks of a second
 }
 
-// resident is the process's memory after a collection.
-func resident() int64 {
-	runtime.GC()
+// resident is the process's memory after a collection, and what of it is in use
+// on the heap.
+func resident() (memory, heap int64) {
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
 	b, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
+		return int64(m.HeapAlloc), int64(m.HeapAlloc)
 	}
 	_, rest, _ := strings.Cut(string(b), "VmRSS:")
 	kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-	return kb << 10
+	return kb << 10, int64(m.HeapAlloc)
 }
 
 // used is what the files below a folder take on disk.

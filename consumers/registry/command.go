@@ -92,6 +92,12 @@ type Discovery struct {
 	Limits    map[string]float64 // LOPR, HOPR, LOLO, LOW, HIGH, HIHI, DRVL, DRVH
 
 	Fields map[string]string // RTYP, NAME ...; others that are known stay
+
+	// Settle changes the settings by the same event, if anything: what a policy
+	// makes of a PV that connects for the first time. It is called as Edit.Change
+	// is. What it may not do is told by Result.Unsettled, and the rest is recorded.
+	Settle func(*schema.Settings) error
+	Why    string // it settles, for the history; "": the actor's reason alone
 }
 
 // Result is what became of one PV of a command. Err is nil when the event is
@@ -102,6 +108,8 @@ type Result struct {
 	Err      error
 	Sequence uint64 // of the event that came of it; 0: none
 	Would    bool   // of a dry run: an event would have come of it
+
+	Unsettled error // of Started: why the settings stay as they are
 }
 
 // Names of commands: labels of the metric.
@@ -119,6 +127,8 @@ const (
 	commandFlag    = "set_flag"
 	commandExpire  = "expire"
 	commandUndo    = "undo"
+	commandRetype  = "retype"
+	commandJoin    = "join"
 )
 
 // Of all commands: more than 1,000 PVs are one change that goes in batches,
@@ -269,8 +279,16 @@ func (r *Registry) SetFlag(ctx context.Context, actor Actor, name string, value 
 // is: one odd IOC does not flip a type.
 func (r *Registry) Started(ctx context.Context, actor Actor, found ...Discovery) []Result {
 	steps := make([]step, len(found))
+	unsettled := make([]error, len(found))
 	for i, d := range found {
-		steps[i] = step{pv: d.PV, decide: func(v view) (*logpb.RegistryEvent, error) { return decideStarted(v, d) }}
+		steps[i] = step{pv: d.PV, decide: func(v view) (e *logpb.RegistryEvent, err error) {
+			e, unsettled[i], err = decideStarted(v, d)
+			return e, err
+		}}
 	}
-	return r.command(ctx, order{command: commandStarted}, actor, steps)
+	results := r.command(ctx, order{command: commandStarted}, actor, steps)
+	for i := range results {
+		results[i].Unsettled = unsettled[i]
+	}
+	return results
 }

@@ -136,22 +136,27 @@ func TestOpenInChild(t *testing.T) {
 // Records of another version, strange entries or a wrong sum are damage, too.
 func TestWrongContentsAreRebuilt(t *testing.T) {
 	tests := map[string]func(*rig) (map[schema.PVName][]byte, meta){
-		"record is no JSON": func(r *rig) (map[schema.PVName][]byte, meta) {
-			return map[schema.PVName][]byte{"H:1": []byte("{")}, r.meta
+		"record is none": func(r *rig) (map[schema.PVName][]byte, meta) {
+			return map[schema.PVName][]byte{"H:1": {encodingVersion, 0xff}}, r.meta
 		},
-		"record of another version": func(r *rig) (map[schema.PVName][]byte, meta) {
-			return map[schema.PVName][]byte{"H:1": []byte(`{"v":9}`)}, r.meta
+		"record is empty": func(r *rig) (map[schema.PVName][]byte, meta) {
+			return map[schema.PVName][]byte{"H:1": nil}, r.meta
+		},
+		"record of the JSON format": func(r *rig) (map[schema.PVName][]byte, meta) {
+			return map[schema.PVName][]byte{"H:1": []byte(`{"v":2,"seq":5}`)}, r.meta
+		},
+		"record with a field of a newer version": func(r *rig) (map[schema.PVName][]byte, meta) {
+			return map[schema.PVName][]byte{"H:1": appendNumber([]byte{encodingVersion}, 99, 1)}, r.meta
 		},
 		"record differs": func(r *rig) (map[schema.PVName][]byte, meta) {
-			return map[schema.PVName][]byte{"H:1": []byte(`{"v":1,"seq":5}`)}, r.meta
+			return map[schema.PVName][]byte{"H:1": appendNumber([]byte{encodingVersion}, recordSequence, 5)}, r.meta
 		},
-		"limit is no number": func(r *rig) (map[schema.PVName][]byte, meta) {
-			return map[schema.PVName][]byte{"H:1": []byte(`{"v":1,"info":{"limits":{"LOW":"low"}}}`)}, r.meta
+		"cursor of another version": func(r *rig) (map[schema.PVName][]byte, meta) {
+			return nil, meta{Version: encodingVersion - 1, Cursor: 1}
 		},
-		"cursor of another version": func(r *rig) (map[schema.PVName][]byte, meta) { return nil, meta{Version: 2, Cursor: 1} },
-		"one record more":           func(r *rig) (map[schema.PVName][]byte, meta) { m := r.meta; m.Records++; return nil, m },
-		"cursor lost":               func(r *rig) (map[schema.PVName][]byte, meta) { return nil, meta{Version: 1} },
-		"another log's event":       func(r *rig) (map[schema.PVName][]byte, meta) { m := r.meta; m.Event++; return nil, m },
+		"one record more":     func(r *rig) (map[schema.PVName][]byte, meta) { m := r.meta; m.Records++; return nil, m },
+		"cursor lost":         func(r *rig) (map[schema.PVName][]byte, meta) { return nil, meta{Version: encodingVersion} },
+		"another log's event": func(r *rig) (map[schema.PVName][]byte, meta) { m := r.meta; m.Event++; return nil, m },
 	}
 	for name, damage := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -165,25 +165,35 @@ func deleted(v view, data bool) (*logpb.RegistryEvent, error) {
 	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Deleted{Deleted: d}}, nil
 }
 
-func decideStarted(v view, d Discovery) (*logpb.RegistryEvent, error) {
+// decideStarted gives the event of a discovery. What keeps the settings from
+// changing keeps it from nothing else.
+func decideStarted(v view, d Discovery) (e *logpb.RegistryEvent, unsettled, err error) {
 	if !v.registered() {
-		return nil, unknown("start", v.pv)
+		return nil, nil, unknown("start", v.pv)
 	}
 	if !d.Type.Valid() || d.Count < 0 || d.Count > math.MaxInt32 {
-		return nil, schema.Errorf(schema.Invalid, "discovery of %s: type %d with %d elements is none", v.pv, d.Type, d.Count)
+		return nil, nil, schema.Errorf(schema.Invalid, "discovery of %s: type %d with %d elements is none", v.pv, d.Type, d.Count)
 	}
 	if len(d.Limits) > maxEntries || len(d.Fields) > maxEntries {
-		return nil, schema.Errorf(schema.Invalid, "discovery of %s: %d limits and %d fields, %d of each are allowed", v.pv, len(d.Limits), len(d.Fields), maxEntries)
+		return nil, nil, schema.Errorf(schema.Invalid, "discovery of %s: %d limits and %d fields, %d of each are allowed", v.pv, len(d.Limits), len(d.Fields), maxEntries)
 	}
 	if v.info.DBRType != schema.UnknownType && d.Type != v.info.DBRType {
-		return nil, schema.Errorf(schema.Conflict,
+		return nil, nil, schema.Errorf(schema.Conflict,
 			"PV %s is registered as %v and its IOC %s now has %v: its samples go to the drop log until the type is changed", v.pv, v.info.DBRType, d.Host, d.Type)
 	}
 	next := discovered(v.info, d)
-	if sameDiscovery(v.info, next) {
-		return nil, nil
+	set, unsettled := edited(v, d.Settle)
+	if unsettled == nil && !set.Equal(v.info.Settings) {
+		next.Settings = set.Message()
 	}
-	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Started{Started: next}}, nil
+	if next.Settings == nil && sameDiscovery(v.info, next) {
+		return nil, unsettled, nil
+	}
+	e = &logpb.RegistryEvent{What: &logpb.RegistryEvent_Started{Started: next}}
+	if next.Settings != nil {
+		e.Reason = text(d.Why)
+	}
+	return e, unsettled, nil
 }
 
 // discovered joins a discovery with what is known: the event replaces all.

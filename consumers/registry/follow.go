@@ -79,6 +79,13 @@ func (r *Registry) follow(ctx context.Context) error {
 		return err
 	}
 	r.setFault(nil)
+	if cursor == 0 && last > 0 {
+		if err := r.fill(ctx, last); err != nil {
+			return err
+		}
+		cursor = r.Cursor()
+		r.reached()
+	}
 	r.pending, r.pendingBytes = nil, 0
 	err = r.events.Follow(ctx, cursor+1, func(seq uint64, e *logpb.RegistryEvent, caughtUp bool) error {
 		if err := r.take(seq, e, caughtUp || seq == last); err != nil {
@@ -158,32 +165,15 @@ func (r *Registry) apply(batch []followed) error {
 func (r *Registry) fold(batch []followed) (next map[schema.PVName]held, values map[schema.PVName][]byte, m meta) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	next, values = make(map[schema.PVName]held, len(batch)), make(map[schema.PVName][]byte, len(batch))
-	m = r.meta
-	m.Version = encodingVersion
+	s := newSum(r.state.records, r.refused)
 	for _, f := range batch {
-		m.Cursor, m.Event = f.seq, fingerprint(f.event)
-		pv := schema.PVName(f.event.GetPv())
-		if pv == "" || len(pv) > maxNameBytes {
-			r.refused(f, "the PV's name is empty or too long")
-			continue
-		}
-		old, known := next[pv]
-		if !known {
-			old, known = r.state.records[pv]
-		}
-		if !known {
-			m.Records++
-		}
-		rec, problem := stepChecked(old.record, f)
-		if problem != "" {
-			r.refused(f, problem)
-		}
-		next[pv] = held{record: rec}
+		s.add(f)
 	}
-	for pv, h := range next { // once, however many events a PV had
-		value, _ := h.encode() // stepChecked saw to it
-		h.hash = hashRecord(pv, value)
+	next, values = make(map[schema.PVName]held, len(s.records)), make(map[schema.PVName][]byte, len(s.records))
+	m = s.meta(r.meta)
+	for pv, rec := range s.records { // once, however many events a PV had
+		value, _ := rec.encode() // stepChecked saw to it
+		h := held{rec, hashRecord(pv, value)}
 		m.Sum += h.hash - r.state.records[pv].hash
 		next[pv], values[pv] = h, value
 	}
@@ -198,19 +188,10 @@ const maxNameBytes = 1000
 // sequence, or one wild message could stop the registry for ever.
 func stepChecked(old record, f followed) (rec record, problem string) {
 	rec = old.step(f.seq, f.event)
-	if !rec.doubtful() {
-		return rec, ""
+	if problem = rec.problem(); problem != "" {
+		return old.skip(f.seq), problem
 	}
-	value, err := rec.encode()
-	switch {
-	case err != nil:
-		problem = err.Error()
-	case len(value) > maxRecordBytes:
-		problem = fmt.Sprintf("its result would take %d bytes, %d are allowed", len(value), maxRecordBytes)
-	default:
-		return rec, ""
-	}
-	return old.skip(f.seq), problem
+	return rec, ""
 }
 
 func (r *Registry) refused(f followed, problem string) {

@@ -49,10 +49,16 @@ func ascii(s string) bool {
 // What Badger gives back is never trusted: no input panics, and what decodes
 // is encoded to the same again.
 func FuzzDecodeRecord(f *testing.F) {
-	f.Add([]byte(`{"v":1,"seq":3,"requested":1,"generations":[{"seq":1,"type":-1}],"info":{"state":"archiving","type":6,"limits":{"LOW":"NaN"},"created_ns":1,"modified_ns":2,"generation":1,"seq":3}}`))
-	f.Add([]byte(`{"v":1,"seq":9}`))
+	for _, rec := range someRecords() {
+		b, err := rec.encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte(`{"v":2,"seq":9}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		rec, err := decodeRecord("F:1", b)
+		rec, err := newDecoder().record("F:1", b)
 		if err != nil {
 			return
 		}
@@ -60,12 +66,15 @@ func FuzzDecodeRecord(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := decodeRecord("F:1", first)
+		again, err := newDecoder().record("F:1", first)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if second, err := again.encode(); err != nil || string(second) != string(first) {
-			t.Errorf("%s, then %s, %v", first, second, err)
+			t.Errorf("%q, then %q, %v", first, second, err)
+		}
+		if most := rec.mostBytes(); len(first) > most {
+			t.Errorf("%d bytes, %d were thought to be the most", len(first), most)
 		}
 	})
 }

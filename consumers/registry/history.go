@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -19,26 +20,20 @@ func (r *Registry) History(ctx context.Context, pv schema.PVName, visit func(seq
 
 // At is the state at a time: what the events up to the newest that was made at
 // or before t add up to, in the order of the names, aliases included (in state
-// Alias). cursor is the sequence of that event. The log is replayed from its
-// beginning; memory is needed for the state only.
+// Alias). cursor is the sequence of that event. A name that had no event since
+// is taken as it is now; for the others the log is read again, from its
+// beginning if they are many.
 func (r *Registry) At(ctx context.Context, t time.Time) (infos []*schema.TypeInfo, cursor uint64, err error) {
 	if cursor, err = r.newestAt(ctx, t); err != nil {
 		return nil, 0, err
 	}
-	records := map[schema.PVName]record{}
-	err = r.scan(ctx, 1, cursor, func(seq uint64, e *logpb.RegistryEvent) error {
-		pv := schema.PVName(e.GetPv())
-		if pv == "" || len(pv) > maxNameBytes || pv.Beside() {
-			return nil
-		}
-		records[pv], _ = stepChecked(records[pv], followed{seq, e})
-		return nil
-	})
+	infos, others := r.unchangedSince(cursor)
+	changed, err := r.recall(ctx, others, cursor)
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, rec := range records {
-		if rec.Info != nil {
+	for pv, rec := range changed {
+		if rec.Info != nil && !pv.Beside() {
 			infos = append(infos, rec.Info)
 		}
 	}
@@ -46,24 +41,79 @@ func (r *Registry) At(ctx context.Context, t time.Time) (infos []*schema.TypeInf
 	return infos, cursor, nil
 }
 
+// unchangedSince are the infos of the names without events behind a sequence,
+// and the other names that had events; nil if the sequence is still to be
+// applied here, so that nobody knows.
+func (r *Registry) unchangedSince(seq uint64) (infos []*schema.TypeInfo, others map[schema.PVName]bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.meta.Cursor < seq {
+		return nil, nil
+	}
+	others = map[schema.PVName]bool{}
+	for pv, h := range r.state.records {
+		switch {
+		case pv.Beside():
+		case h.Sequence > seq:
+			others[pv] = true
+		case h.Info != nil:
+			infos = append(infos, h.Info)
+		}
+	}
+	return infos, others
+}
+
+// recall reads what names were after the event of a sequence; nil: all names.
+func (r *Registry) recall(ctx context.Context, names map[schema.PVName]bool, seq uint64) (map[schema.PVName]record, error) {
+	s := newSum(nil, func(followed, string) {}) // told when it was followed
+	if names == nil || len(names) >= manyNames {
+		err := r.scan(ctx, 1, seq, func(at uint64, e *logpb.RegistryEvent) error {
+			if names == nil || names[schema.PVName(e.GetPv())] {
+				s.add(followed{at, e})
+			}
+			return nil
+		})
+		return s.records, err
+	}
+	for pv := range names {
+		s.last = followed{} // each name's events begin anew
+		err := r.events.History(ctx, pv, 0, func(at uint64, e *logpb.RegistryEvent) error {
+			if at > seq {
+				return errEnd
+			}
+			s.add(followed{at, e})
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnd) {
+			return nil, notStored(err)
+		}
+	}
+	return s.records, nil
+}
+
 // newestAt is the newest event that was made at or before a time. Events are
-// made shortly before they are stored, and not quite in the log's order.
-func (r *Registry) newestAt(ctx context.Context, t time.Time) (uint64, error) {
+// made shortly before they are stored, and not quite in the log's order. It is
+// looked for from the end, in steps that grow: of a bulk command there may be
+// many around that time.
+func (r *Registry) newestAt(ctx context.Context, t time.Time) (newest uint64, err error) {
 	from, err := r.events.Since(ctx, t.Add(-clockSlack))
 	if err != nil {
 		return 0, err
 	}
-	to, err := r.events.Since(ctx, t.Add(clockSlack))
+	end, err := r.events.Since(ctx, t.Add(clockSlack))
 	if err != nil {
 		return 0, err
 	}
 	from = max(from, 1)
-	newest := from - 1
-	err = r.scan(ctx, from, to-1, func(seq uint64, e *logpb.RegistryEvent) error {
-		if e.GetTime() <= t.UnixNano() {
-			newest = seq
-		}
-		return nil
-	})
-	return newest, err
+	for step := uint64(10); newest == 0 && end > from && err == nil; step *= 10 {
+		begin := max(from, end-min(step, end))
+		err = r.scan(ctx, begin, end-1, func(seq uint64, e *logpb.RegistryEvent) error {
+			if e.GetTime() <= t.UnixNano() {
+				newest = seq
+			}
+			return nil
+		})
+		end = begin
+	}
+	return max(newest, from-1), err
 }

@@ -58,8 +58,16 @@ func (p *past) visit(at uint64, e *logpb.RegistryEvent) error {
 	was := p.now
 	p.now, _ = stepChecked(p.now, followed{at, e})
 	p.last = at
-	if e.GetStarted() != nil || e.GetPv() == "" {
+	if e.GetReplayed() != nil { // changes nothing of the PV
+		if at == p.seq {
+			p.event = e
+		}
+		return nil
+	}
+	if e.GetStarted() != nil {
 		p.started = p.started || p.event != nil
+	}
+	if heard(e) || e.GetPv() == "" {
 		if at == p.seq {
 			p.event = e
 		}
@@ -79,6 +87,12 @@ func (p *past) visit(at uint64, e *logpb.RegistryEvent) error {
 		p.aliases, p.data = d.aliases, d.data
 	}
 	return nil
+}
+
+// heard reports whether an event is only what an IOC said. One that holds what a
+// policy made of that, too, can be undone, as far as the settings go.
+func heard(e *logpb.RegistryEvent) bool {
+	return e.GetStarted() != nil && e.GetStarted().GetSettings() == nil
 }
 
 // deed finds or makes the deed that an event belongs to. Events of one change
@@ -117,7 +131,8 @@ func (p *past) find(seq uint64) *deed {
 // did is what commands do to a PV, in words.
 var did = map[string]string{
 	commandArchive: "requested", commandPause: "paused", commandResume: "resumed", commandStop: "stopped", commandDelete: "deleted",
-	commandChange: "configured", commandDefine: "defined", commandAlias: "made an alias", commandUnalias: "no alias any more", commandFlag: "set",
+	commandChange: "configured", commandStarted: "configured at its first connection", commandDefine: "defined", commandAlias: "made an alias", commandUnalias: "no alias any more", commandFlag: "set",
+	commandRetype: "given another type", commandJoin: "joined with another PV",
 }
 
 // String says what was done, who did it and when.
@@ -137,16 +152,21 @@ func (p *past) refusal(pv schema.PVName) error {
 	if p.event == nil {
 		return schema.Errorf(schema.NotFound, "PV %s has no event %d", pv, p.seq)
 	}
-	if p.event.GetStarted() != nil {
+	if heard(p.event) {
 		return schema.Errorf(schema.Invalid, "event %d of PV %s is what its IOC said: there is nothing to undo", p.seq, pv)
+	}
+	if p.event.GetReplayed() != nil {
+		return schema.Errorf(schema.Invalid, "event %d of PV %s tells of replayed samples, which stay in its files: there is nothing to undo", p.seq, pv)
 	}
 	if p.own.latest != p.seq {
 		return schema.Errorf(schema.Conflict, "PV %s: event %d is not the last word on what it did: event %d is (%s): undo that one", pv, p.seq, p.own.latest, p.own)
 	}
 	var newer *deed
 	for _, d := range p.deeds {
-		// One that was done and taken back after the event changes nothing now.
-		if d == p.own || d.latest < p.seq || !d.live && d.first > p.seq {
+		// One that was done and taken back after the event changes nothing now, and
+		// what a policy made of a PV ends with its registration.
+		settled := d.command == commandStarted && p.before.Info == nil
+		if d == p.own || d.latest < p.seq || !d.live && d.first > p.seq || settled {
 			continue
 		}
 		if newer == nil || d.latest > newer.latest {

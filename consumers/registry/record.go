@@ -7,15 +7,13 @@ import (
 	"hash/fnv"
 	"math"
 	"slices"
-	"strconv"
-	"time"
 
 	"pvlog/schema"
 	"pvlog/schema/logpb"
 )
 
 const (
-	encodingVersion = 2
+	encodingVersion = 3
 	maxRecordBytes  = 64 << 10 // of one PV, encoded; a transaction of Badger holds many
 	maxGenerations  = 64       // of one PV, the newest are kept; the log has all
 )
@@ -62,32 +60,49 @@ func (r record) skip(seq uint64) record {
 	return r
 }
 
-// doubtful reports whether the encoding of a record could be beyond its bound (a
-// byte takes six at most, a number fewer than 40), or none at all.
-func (r record) doubtful() bool {
-	n := 40 * (30 + 2*len(r.Generations))
-	if c := r.Change; c != nil {
-		n += 6 * (len(c.ID) + len(c.Command) + len(c.Actor) + len(c.Reason) + len(c.Source))
+// problem is why a record cannot be kept; "" for all that pvlog writes.
+func (r record) problem() string {
+	if i := r.Info; i != nil && (math.IsNaN(i.Deadband) || math.IsInf(i.Deadband, 0)) {
+		return fmt.Sprintf("its deadband would be %v", i.Deadband)
 	}
-	if i := r.Info; i != nil {
-		if math.IsNaN(i.Deadband) || math.IsInf(i.Deadband, 0) {
-			return true
-		}
-		n += 6 * (len(i.PV) + len(i.AliasOf) + len(i.SamplingMethod) + len(i.Policy) + len(i.ControllingPV) + len(i.AskedPolicy) +
-			len(i.ChunkKey) + len(i.Host) + len(i.Units) + len(i.State))
-		for _, list := range [][]string{i.Stores, i.ArchiveFields} {
-			for _, s := range list {
-				n += 6*len(s) + 3
-			}
-		}
-		for name := range i.Limits {
-			n += 6*len(name) + 40
-		}
-		for name, v := range i.Fields {
-			n += 6*(len(name)+len(v)) + 6
+	if r.mostBytes() <= maxRecordBytes {
+		return ""
+	}
+	value, err := r.encode()
+	switch {
+	case err != nil:
+		return err.Error()
+	case len(value) > maxRecordBytes:
+		return fmt.Sprintf("its result would take %d bytes, %d are allowed", len(value), maxRecordBytes)
+	}
+	return ""
+}
+
+// mostBytes is a bound of the length of a record's encoding, which takes no
+// encoding to find: numbers and heads of fields have at most 12 bytes.
+func (r record) mostBytes() int {
+	n := 12 * (40 + 3*len(r.Generations))
+	if c := r.Change; c != nil { // JSON: a byte takes six at most
+		n += 400 + 6*(len(c.ID)+len(c.Command)+len(c.Actor)+len(c.Reason)+len(c.Source))
+	}
+	i := r.Info
+	if i == nil {
+		return n
+	}
+	n += len(i.AliasOf) + len(i.SamplingMethod) + len(i.Policy) + len(i.ControllingPV) + len(i.AskedPolicy) +
+		len(i.ChunkKey) + len(i.Host) + len(i.Units) + len(i.State)
+	for _, list := range [][]string{i.Stores, i.ArchiveFields} {
+		for _, s := range list {
+			n += len(s) + 12
 		}
 	}
-	return n+1000 > maxRecordBytes
+	for name := range i.Limits {
+		n += len(name) + 3*12
+	}
+	for name, v := range i.Fields {
+		n += len(name) + len(v) + 3*12
+	}
+	return n
 }
 
 func (r record) generation() uint64 {
@@ -95,134 +110,6 @@ func (r record) generation() uint64 {
 		return 0
 	}
 	return r.Generations[len(r.Generations)-1].Sequence
-}
-
-// storedRecord is a record in Badger: JSON, whose maps encoding/json sorts.
-// Floats are text because JSON has no NaN, which IOCs do send as limits.
-type storedRecord struct {
-	Version     int          `json:"v"`
-	Sequence    uint64       `json:"seq"`
-	Requested   uint64       `json:"requested,omitempty"`
-	Generations []Generation `json:"generations,omitempty"`
-	Info        *storedInfo  `json:"info,omitempty"`
-	Change      *Change      `json:"change,omitempty"`
-	Flag        *bool        `json:"flag,omitempty"`
-}
-
-type storedInfo struct {
-	State          schema.State          `json:"state"`
-	AliasOf        schema.PVName         `json:"alias_of,omitempty"`
-	DBRType        schema.DBRType        `json:"type"`
-	ElementCount   int                   `json:"count,omitempty"`
-	SamplingMethod schema.SamplingMethod `json:"method,omitempty"`
-	SamplingPeriod time.Duration         `json:"period_ns,omitempty"`
-	Policy         string                `json:"policy,omitempty"`
-	ControllingPV  schema.PVName         `json:"controlling_pv,omitempty"`
-	Stores         []string              `json:"stores,omitempty"`
-	ArchiveFields  []string              `json:"archive_fields,omitempty"`
-	Deadband       float64               `json:"deadband,omitempty"`
-	DriftPast      time.Duration         `json:"drift_past_ns,omitempty"`
-	DriftFuture    time.Duration         `json:"drift_future_ns,omitempty"`
-	AskedSampling  bool                  `json:"asked_sampling,omitempty"`
-	AskedPolicy    string                `json:"asked_policy,omitempty"`
-	SkipAliasCheck bool                  `json:"skip_alias_check,omitempty"`
-	ChunkKey       string                `json:"chunk_key,omitempty"`
-	Host           string                `json:"host,omitempty"`
-	Units          string                `json:"units,omitempty"`
-	Precision      int                   `json:"precision,omitempty"`
-	Limits         map[string]string     `json:"limits,omitempty"`
-	Fields         map[string]string     `json:"fields,omitempty"`
-	Created        int64                 `json:"created_ns"`
-	Modified       int64                 `json:"modified_ns"`
-	Expires        int64                 `json:"expires_ns,omitempty"`
-	Generation     uint64                `json:"generation"`
-	Sequence       uint64                `json:"seq"`
-}
-
-// encode gives the same bytes for the same record, always.
-func (r record) encode() ([]byte, error) {
-	s := storedRecord{
-		Version: encodingVersion, Sequence: r.Sequence, Requested: r.Requested,
-		Generations: r.Generations, Info: storeInfo(r.Info), Change: r.Change, Flag: r.Flag,
-	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("encode record: %w", err)
-	}
-	return b, nil
-}
-
-func decodeRecord(pv schema.PVName, b []byte) (record, error) {
-	var s storedRecord
-	if err := json.Unmarshal(b, &s); err != nil {
-		return record{}, fmt.Errorf("decode record of %q: %w", pv, err)
-	}
-	if s.Version != encodingVersion {
-		return record{}, fmt.Errorf("decode record of %q: version %d, not %d", pv, s.Version, encodingVersion)
-	}
-	info, err := loadInfo(pv, s.Info)
-	if err != nil {
-		return record{}, fmt.Errorf("decode record of %q: %w", pv, err)
-	}
-	return record{Sequence: s.Sequence, Requested: s.Requested, Generations: s.Generations, Info: info, Change: s.Change, Flag: s.Flag}, nil
-}
-
-func storeInfo(t *schema.TypeInfo) *storedInfo {
-	if t == nil {
-		return nil
-	}
-	s := &storedInfo{
-		State: t.State, AliasOf: t.AliasOf, DBRType: t.DBRType, ElementCount: t.ElementCount,
-		SamplingMethod: t.SamplingMethod, SamplingPeriod: t.SamplingPeriod,
-		Policy: t.Policy, ControllingPV: t.ControllingPV, Stores: t.Stores, ChunkKey: t.ChunkKey,
-		ArchiveFields: t.ArchiveFields, Deadband: t.Deadband, DriftPast: t.DriftPast, DriftFuture: t.DriftFuture,
-		AskedSampling: t.AskedSampling, AskedPolicy: t.AskedPolicy, SkipAliasCheck: t.SkipAliasCheck,
-		Host: t.Host, Units: t.Units, Precision: t.Precision, Fields: t.Fields,
-		Created: t.Created.UnixNano(), Modified: t.Modified.UnixNano(),
-		Generation: t.Generation, Sequence: t.Sequence,
-	}
-	if !t.Expires.IsZero() {
-		s.Expires = t.Expires.UnixNano()
-	}
-	if len(t.Limits) > 0 {
-		s.Limits = make(map[string]string, len(t.Limits))
-	}
-	for name, v := range t.Limits {
-		s.Limits[name] = strconv.FormatFloat(v, 'g', -1, 64)
-	}
-	return s
-}
-
-func loadInfo(pv schema.PVName, s *storedInfo) (*schema.TypeInfo, error) {
-	if s == nil {
-		return nil, nil
-	}
-	t := &schema.TypeInfo{
-		PV: pv, State: s.State, AliasOf: s.AliasOf, DBRType: s.DBRType, ElementCount: s.ElementCount,
-		Settings: schema.Settings{
-			SamplingMethod: s.SamplingMethod, SamplingPeriod: s.SamplingPeriod,
-			Policy: s.Policy, ControllingPV: s.ControllingPV, Stores: s.Stores,
-			ArchiveFields: s.ArchiveFields, Deadband: s.Deadband, DriftPast: s.DriftPast, DriftFuture: s.DriftFuture,
-		},
-		AskedSampling: s.AskedSampling, AskedPolicy: s.AskedPolicy, SkipAliasCheck: s.SkipAliasCheck, ChunkKey: s.ChunkKey,
-		Host: s.Host, Units: s.Units, Precision: s.Precision, Fields: s.Fields,
-		Created: time.Unix(0, s.Created).UTC(), Modified: time.Unix(0, s.Modified).UTC(),
-		Generation: s.Generation, Sequence: s.Sequence,
-	}
-	if s.Expires != 0 {
-		t.Expires = time.Unix(0, s.Expires).UTC()
-	}
-	if len(s.Limits) > 0 {
-		t.Limits = make(map[string]float64, len(s.Limits))
-	}
-	for name, text := range s.Limits {
-		v, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return nil, fmt.Errorf("limit %s: %w", name, err)
-		}
-		t.Limits[name] = v
-	}
-	return t, nil
 }
 
 // meta stands beside the records, written in the same transaction. Records and
@@ -242,9 +129,13 @@ func decodeMeta(b []byte) (meta, error) {
 		return meta{}, fmt.Errorf("decode cursor: %w", err)
 	}
 	if m.Version != encodingVersion {
-		return meta{}, fmt.Errorf("decode cursor: version %d, not %d", m.Version, encodingVersion)
+		return meta{}, fmt.Errorf("decode cursor: %w", otherFormat(m.Version))
 	}
 	return m, nil
+}
+
+func otherFormat(version int) error {
+	return fmt.Errorf("another version of pvlog wrote it: its format is %d, not %d", version, encodingVersion)
 }
 
 func hashRecord(pv schema.PVName, value []byte) uint64 {

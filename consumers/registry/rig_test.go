@@ -151,7 +151,10 @@ func (r *rig) contents() map[string]string {
 	r.storeMu.RLock()
 	defer r.storeMu.RUnlock()
 	all := map[string]string{}
-	if err := r.store.each(func(k string, v []byte) error { all[k] = string(v); return nil }); err != nil {
+	err := r.store.view(func(now moment) error {
+		return now.each(func(k string, v []byte) error { all[k] = string(v); return nil })
+	})
+	if err != nil {
 		r.t.Fatal(err)
 	}
 	return all

@@ -93,18 +93,11 @@ func decideConfigure(v view, e Edit) (*logpb.RegistryEvent, error) {
 	if e.Expect != 0 && e.Expect != v.info.Sequence {
 		return nil, raced(v, e.Expect)
 	}
-	set := v.info.Settings
-	set.Stores, set.ArchiveFields = slices.Clone(set.Stores), slices.Clone(set.ArchiveFields)
-	if e.Change != nil {
-		if err := e.Change(&set); err != nil {
-			return nil, err
-		}
-	}
 	skip := v.info.SkipAliasCheck
 	if e.SkipAliasCheck != nil {
 		skip = *e.SkipAliasCheck
 	}
-	set, err := checkSettings(v.pv, set)
+	set, err := edited(v, e.Change)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +107,19 @@ func decideConfigure(v view, e Edit) (*logpb.RegistryEvent, error) {
 	return &logpb.RegistryEvent{What: &logpb.RegistryEvent_Configured{Configured: &logpb.PVConfigured{
 		Settings: set.Message(), SkipAliasCheck: skip,
 	}}}, nil
+}
+
+// edited gives a PV's settings with a change, in their one form; nil changes
+// nothing.
+func edited(v view, change func(*schema.Settings) error) (schema.Settings, error) {
+	set := v.info.Settings
+	set.Stores, set.ArchiveFields = slices.Clone(set.Stores), slices.Clone(set.ArchiveFields)
+	if change != nil {
+		if err := change(&set); err != nil {
+			return set, err
+		}
+	}
+	return checkSettings(v.pv, set)
 }
 
 // raced tells who was too late what became of the PV.

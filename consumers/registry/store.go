@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
@@ -83,6 +85,45 @@ func notDamage(err error) bool {
 	return false
 }
 
+// moment is a view of all entries at one moment.
+type moment struct{ txn *badger.Txn }
+
+// view gives the present moment to read, for as long as that takes.
+func (s *store) view(read func(moment) error) error {
+	return s.db.View(func(txn *badger.Txn) error { return read(moment{txn}) })
+}
+
+// each visits all entries in the order of their keys. The value is good until
+// visit returns.
+func (m moment) each(visit func(key string, value []byte) error) error {
+	it := m.txn.NewIterator(badger.IteratorOptions{}) // to fetch ahead would start a goroutine for each
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		item := it.Item()
+		err := item.Value(func(v []byte) error { return visit(string(item.Key()), v) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// meta is the cursor and what belongs to it; the zero value if there is none.
+func (m moment) meta() (found meta, err error) {
+	item, err := m.txn.Get([]byte(metaKey))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return meta{}, nil
+	}
+	if err != nil {
+		return meta{}, err
+	}
+	err = item.Value(func(v []byte) error {
+		found, err = decodeMeta(v)
+		return err
+	})
+	return found, err
+}
+
 // load reads everything and checks it against the meta record.
 func (s *store) load() (st state, m meta, err error) {
 	defer func() {
@@ -91,49 +132,96 @@ func (s *store) load() (st state, m meta, err error) {
 		}
 	}()
 	st = newState()
-	var sum uint64
-	err = s.each(func(key string, value []byte) error {
-		if key == metaKey {
-			m, err = decodeMeta(value)
+	err = s.view(func(now moment) error {
+		if m, err = now.meta(); err != nil {
 			return err
 		}
-		name, ok := strings.CutPrefix(key, pvPrefix)
-		if !ok {
-			return fmt.Errorf("unknown entry %q", key)
-		}
-		pv := schema.PVName(name)
-		rec, err := decodeRecord(pv, value)
-		if err != nil {
-			return err
-		}
-		h := held{rec, hashRecord(pv, value)}
-		sum += h.hash
-		st.put(pv, h)
-		return nil
+		return st.load(now, m)
 	})
-	if err == nil && (m.Records != len(st.records) || m.Sum != sum) {
-		err = fmt.Errorf("%d records with sum %x were read, %d with sum %x were written", len(st.records), sum, m.Records, m.Sum)
-	}
 	if err != nil {
 		return state{}, meta{}, fmt.Errorf("load badger: %w", err)
 	}
 	return st, m, nil
 }
 
-// each reads all entries of one moment in the order of their keys.
-func (s *store) each(visit func(key string, value []byte) error) error {
-	return s.db.View(func(txn *badger.Txn) error {
-		it := txn.NewIterator(badger.DefaultIteratorOptions)
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			item := it.Item()
-			err := item.Value(func(v []byte) error { return visit(string(item.Key()), v) })
-			if err != nil {
+// load takes in all records.
+func (s *state) load(now moment, m meta) error {
+	var sum uint64
+	d := newDecoder()
+	err := now.each(func(key string, value []byte) error {
+		if key == metaKey {
+			return nil
+		}
+		name, ok := strings.CutPrefix(key, pvPrefix)
+		if !ok {
+			return fmt.Errorf("unknown entry %q", key)
+		}
+		pv := schema.PVName(name)
+		rec, err := d.record(pv, value)
+		if err != nil {
+			return err
+		}
+		h := held{rec, hashRecord(pv, value)}
+		sum += h.hash
+		s.put(pv, h)
+		return nil
+	})
+	if err == nil && (m.Records != len(s.records) || m.Sum != sum) {
+		err = fmt.Errorf("%d records with sum %x were read, %d with sum %x were written", len(s.records), sum, m.Records, m.Sum)
+	}
+	return err
+}
+
+// fill writes a whole state, in the order of the keys and with the cursor last:
+// until that stands there, load refuses what there is.
+func (s *store) fill(records map[schema.PVName]record, m meta, room func() error) error {
+	if err := s.clear(); err != nil {
+		return err
+	}
+	batch := s.db.NewWriteBatch()
+	defer batch.Cancel()
+	for i, pv := range slices.Sorted(maps.Keys(records)) {
+		if i%fillStep == 0 {
+			if err := room(); err != nil {
 				return err
 			}
 		}
+		value, err := records[pv].encode()
+		if err == nil {
+			err = batch.Set([]byte(pvPrefix+string(pv)), value)
+		}
+		if err != nil {
+			return fmt.Errorf("write badger: %w", err)
+		}
+		m.Sum += hashRecord(pv, value)
+	}
+	if err := batch.Flush(); err != nil {
+		return fmt.Errorf("write badger: %w", err)
+	}
+	return s.commit(nil, m)
+}
+
+// fillStep is how many records are written before the free space is looked at
+// again.
+const fillStep = 1000
+
+// clear removes what a fill that failed has left.
+func (s *store) clear() error {
+	left := false
+	err := s.view(func(now moment) error {
+		it := now.txn.NewIterator(badger.IteratorOptions{})
+		defer it.Close()
+		it.Rewind()
+		left = it.Valid()
 		return nil
 	})
+	if err == nil && left {
+		err = s.db.DropAll()
+	}
+	if err != nil {
+		return fmt.Errorf("empty badger: %w", err)
+	}
+	return nil
 }
 
 var errTooBig = errors.New("transaction too big")

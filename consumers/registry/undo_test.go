@@ -71,6 +71,9 @@ func TestUndoAndRedoOfEachCommand_S17_S18_S19_S20_S25(t *testing.T) {
 		"configure": {archived, func(r *rig) []Result {
 			return r.Configure(ctx, operator, Edit{PV: pv, Change: func(s *schema.Settings) error { s.ArchiveFields, s.Policy = nil, "q"; return nil }})
 		}, pv},
+		"retype": {paused, func(r *rig) []Result {
+			return []Result{r.Retype(ctx, operator, Retype{PV: pv, Type: schema.ScalarInt, Kept: "bin"})}
+		}, pv},
 		"define":                 {archived, func(r *rig) []Result { return r.Define(ctx, operator, definition) }, pv},
 		"define fresh":           {func(*rig) {}, func(r *rig) []Result { return r.Define(ctx, operator, definition) }, pv},
 		"add alias":              {archived, func(r *rig) []Result { return r.AddAlias(ctx, operator, Alias{"U:a", pv}) }, "U:a"},
@@ -350,4 +353,74 @@ func TestHistoryTellsTheWholeStory_S15(t *testing.T) {
 	}); err != nil || fmt.Sprint(story) != "[1 requested 3 paused 4 deleted 5 ]" {
 		t.Errorf("%q, %v", story, err)
 	}
+}
+
+// What a policy makes of a PV rides on the event of its first connection. It can
+// be taken back without the discovery, and does not keep anybody from taking the
+// whole registration back.
+func TestSettingsOfAFirstConnection(t *testing.T) {
+	log := newMemLog()
+	r := start(t, t.TempDir(), log)
+	r.archive("P:1", "P:2", "P:3", "P:4")
+	slow := func(s *schema.Settings) error {
+		s.Policy, s.SamplingMethod, s.SamplingPeriod, s.ArchiveFields = "slow", schema.Scan, 10*time.Second, []string{"LOW", "HIGH"}
+		return nil
+	}
+	found := func(pv schema.PVName, settle func(*schema.Settings) error) Discovery {
+		return Discovery{PV: pv, Type: schema.ScalarDouble, Count: 1, Host: "h", Settle: settle, Why: "policy slow"}
+	}
+	results := r.Started(ctx, operator, found("P:1", slow), found("P:2", nil),
+		found("P:3", func(s *schema.Settings) error { s.SamplingPeriod = time.Microsecond; return nil }),
+		found("P:4", func(*schema.Settings) error { return nil }))
+	ok(t, results)
+	if last, _ := log.Last(ctx); last != 8 {
+		t.Errorf("%d events, want one for each request and one for each connection", last)
+	}
+	for i, res := range results {
+		if told := i == 2; (res.Unsettled != nil) != told || res.Sequence == 0 {
+			t.Errorf("%+v", res)
+		}
+	}
+	info, _ := r.Get("P:1")
+	if info.Policy != "slow" || info.SamplingPeriod != 10*time.Second || info.DBRType != schema.ScalarDouble || fmt.Sprint(info.ArchiveFields) != "[HIGH LOW]" {
+		t.Errorf("%+v", info)
+	}
+	for _, pv := range []schema.PVName{"P:2", "P:3", "P:4"} {
+		if info, _ := r.Get(pv); info.Policy != "" || info.SamplingPeriod != time.Second || info.DBRType != schema.ScalarDouble {
+			t.Errorf("%+v", info)
+		}
+		if res := r.Undo(ctx, operator, info.Sequence+1); schema.CodeOf(res.Err) != schema.Invalid {
+			t.Errorf("undo of what an IOC said: %v", res.Err)
+		}
+	}
+	before, settled := r.essence("P:1"), info.Sequence
+	again := r.Undo(ctx, operator, settled)
+	if info, _ := r.Get("P:1"); again.Err != nil || info.Policy != "" || info.SamplingPeriod != time.Second || info.DBRType != schema.ScalarDouble {
+		t.Errorf("undone: %v, %+v", again.Err, info)
+	}
+	if res := r.Undo(ctx, operator, again.Sequence); res.Err != nil || r.essence("P:1") != before {
+		t.Errorf("done again: %v, %s, it was %s", res.Err, r.essence("P:1"), before)
+	}
+	r.verified()
+}
+
+// A registration is taken back as a whole, whatever a policy made of it.
+func TestUndoOfARegistrationThatAPolicySettled(t *testing.T) {
+	r := start(t, t.TempDir(), newMemLog())
+	r.archive("P:1", "P:2")
+	for _, pv := range []schema.PVName{"P:1", "P:2"} {
+		ok(t, r.Started(ctx, operator, Discovery{PV: pv, Type: schema.ScalarInt, Count: 1, Settle: func(s *schema.Settings) error { s.Policy = "p"; return nil }}))
+	}
+	was := r.essence("P:1")
+	res := r.Undo(ctx, operator, 1)
+	if res.Err != nil || r.state("P:1") != "none" {
+		t.Fatalf("%v, it is %s", res.Err, r.essence("P:1"))
+	}
+	if res := r.Undo(ctx, operator, res.Sequence); res.Err != nil || r.essence("P:1") != was {
+		t.Errorf("%v, it is %s, it was %s", res.Err, r.essence("P:1"), was)
+	}
+	ok(t, r.ChangeParameters(ctx, operator, Parameters{PV: "P:2", Period: 5 * time.Second}))
+	refusedAs(t, []Result{r.Undo(ctx, operator, 2)}, schema.Conflict, "undo event")
+	refusedAs(t, []Result{r.Undo(ctx, operator, 4)}, schema.Conflict, "undo event")
+	r.verified()
 }

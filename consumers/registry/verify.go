@@ -1,13 +1,13 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"strings"
 
 	"pvlog/schema"
-	"pvlog/schema/logpb"
 )
 
 // Verify replays the log from its first event up to the cursor and compares
@@ -19,77 +19,69 @@ func (r *Registry) Verify(ctx context.Context) error {
 	if r.store == nil {
 		return schema.Errorf(schema.Unavailable, "the registry is not open")
 	}
-	have := map[string][]byte{}
-	err := r.store.each(func(key string, value []byte) error {
-		have[key] = append([]byte(nil), value...)
-		return nil
+	return r.store.view(func(now moment) error {
+		m, err := now.meta()
+		if err != nil {
+			return fmt.Errorf("read badger: %w", err)
+		}
+		want, err := r.replay(ctx, m.Cursor, func(followed, string) {}) // told when it was followed
+		if err != nil {
+			return fmt.Errorf("replay the event log: %w", err)
+		}
+		return compare(now, want)
 	})
-	if err != nil {
-		return fmt.Errorf("read badger: %w", err)
-	}
-	var m meta
-	if b := have[metaKey]; b != nil {
-		if m, err = decodeMeta(b); err != nil {
+}
+
+// compare tells the first difference between Badger and what the log gives.
+func compare(now moment, want *sum) error {
+	total := want.meta(meta{})
+	var cursor []byte
+	seen := 0
+	err := now.each(func(key string, have []byte) error {
+		if key == metaKey {
+			cursor = bytes.Clone(have)
+			return nil
+		}
+		name, ok := strings.CutPrefix(key, pvPrefix)
+		rec, known := want.records[schema.PVName(name)]
+		if !ok || !known {
+			return fmt.Errorf("entry %q: badger has it, the log does not", key)
+		}
+		value, err := rec.encode()
+		if err != nil {
 			return err
 		}
-	}
-	want, err := r.replay(ctx, m.Cursor)
+		if !bytes.Equal(value, have) {
+			return differs(key, have, value)
+		}
+		total.Sum += hashRecord(schema.PVName(name), value)
+		seen++
+		delete(want.records, schema.PVName(name))
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	return compare(want, have)
+	for pv := range want.records {
+		return fmt.Errorf("entry %q: the log gives it, badger does not have it", pvPrefix+string(pv))
+	}
+	return compareCursor(cursor, total, seen)
 }
 
-// replay computes all keys and values that events 1 to cursor give.
-func (r *Registry) replay(ctx context.Context, cursor uint64) (map[string][]byte, error) {
-	want := map[string][]byte{}
-	if cursor == 0 {
-		return want, nil
+func compareCursor(have []byte, total meta, records int) error {
+	if have == nil && records == 0 {
+		return nil // nothing has ever happened
 	}
-	scratch := New(Options{Dir: r.opt.Dir, Events: r.events})
-	var batch []followed
-	fold := func() {
-		next, values, m := scratch.fold(batch)
-		for pv, h := range next {
-			scratch.state.put(pv, h)
-			want[pvPrefix+string(pv)] = values[pv]
-		}
-		scratch.meta, batch = m, batch[:0]
-	}
-	end := errors.New("end")
-	err := r.events.Follow(ctx, 1, func(seq uint64, e *logpb.RegistryEvent, _ bool) error {
-		if seq <= cursor {
-			batch = append(batch, followed{seq, e})
-		}
-		if len(batch) == maxBatchEvents || seq >= cursor {
-			fold()
-		}
-		if seq >= cursor {
-			return end
-		}
-		return nil
-	})
-	if !errors.Is(err, end) {
-		return nil, fmt.Errorf("replay the event log: %w", errors.Join(err, ctx.Err()))
-	}
-	b, err := json.Marshal(scratch.meta)
+	value, err := json.Marshal(total)
 	if err != nil {
-		return nil, fmt.Errorf("encode cursor: %w", err)
+		return fmt.Errorf("encode cursor: %w", err)
 	}
-	want[metaKey] = b
-	return want, nil
-}
-
-func compare(want, have map[string][]byte) error {
-	for key, value := range want {
-		if got, ok := have[key]; !ok || string(got) != string(value) {
-			return fmt.Errorf("entry %q: badger has %q, the log gives %q", key, got, value)
-		}
-	}
-	for key := range have {
-		if _, ok := want[key]; !ok {
-			return fmt.Errorf("entry %q: badger has it, the log does not", key)
-		}
+	if !bytes.Equal(value, have) {
+		return differs(metaKey, have, value)
 	}
 	return nil
+}
+
+func differs(key string, have, want []byte) error {
+	return fmt.Errorf("entry %q: badger has %q, the log gives %q", key, have, want)
 }

@@ -50,6 +50,25 @@ type DropLog interface {
 	Read(ctx context.Context, q DropQuery, each func(Drop) error) error
 	// Count counts what a query chooses, without its limit.
 	Count(ctx context.Context, q DropQuery) ([]DropCount, error)
+	// Keeping tells when drops leave.
+	Keeping() DropKeeping
+}
+
+// DropKeeping is how the drop log is kept, as of a moment ago.
+type DropKeeping struct {
+	At              time.Time // zero: it was not looked at yet
+	Bytes, MaxBytes int64
+	Keep            time.Duration
+	Rate            float64 // bytes/s that were stored lately
+	Expired         uint64  // drops that have left
+	Reasons         []DropReason
+}
+
+// DropReason is how the drops of one reason are kept.
+type DropReason struct {
+	Reason         string
+	Drops, Expired uint64    // that are there, that have left
+	Oldest, Leaves time.Time // when the oldest was stored, and leaves at the present rate; zero: there is none
 }
 
 // noDrops is an empty drop log.
@@ -58,6 +77,8 @@ type noDrops struct{}
 func (noDrops) Read(context.Context, DropQuery, func(Drop) error) error { return nil }
 
 func (noDrops) Count(context.Context, DropQuery) ([]DropCount, error) { return nil, nil }
+
+func (noDrops) Keeping() DropKeeping { return DropKeeping{} }
 
 // How many drops one answer holds.
 const (

@@ -21,7 +21,10 @@ type fakeDrops struct {
 	counts []DropCount
 	err    error // after the drops
 	asked  DropQuery
+	kept   DropKeeping
 }
+
+func (f *fakeDrops) Keeping() DropKeeping { return f.kept }
 
 func (f *fakeDrops) Read(_ context.Context, q DropQuery, each func(Drop) error) error {
 	f.asked = q
@@ -127,12 +130,16 @@ func TestTimesOfDropsMayBeAges(t *testing.T) {
 }
 
 func TestDropsAreSummarized(t *testing.T) {
-	drops := &fakeDrops{counts: []DropCount{{"A", "order", 2}, {"B", "type", 5}, {"B", "order", 1}, {"C", "order", 2}}}
+	drops := &fakeDrops{counts: []DropCount{{"A", "order", 2}, {"B", "type", 5}, {"B", "order", 1}, {"C", "order", 2}},
+		kept: DropKeeping{At: begin, Bytes: 5, MaxBytes: 9, Keep: time.Hour, Rate: 0.5, Expired: 4, Reasons: []DropReason{{"order", 5, 3, begin, begin.Add(time.Hour)}, {Reason: "nanos", Expired: 1}}}}
 	f := newFixture(t, func(o *Options) { o.Drops = drops })
 	status, answer := f.get("/api/v1/drops/summary?pv=?&top=2")
 	want := map[string]any{"drops": 10.0, "pv_count": 3.0, "reasons": map[string]any{"order": 5.0, "type": 5.0}, "pvs": []any{
 		map[string]any{"pv": "B", "drops": 6.0, "reasons": map[string]any{"type": 5.0, "order": 1.0}},
-		map[string]any{"pv": "A", "drops": 2.0, "reasons": map[string]any{"order": 2.0}}}}
+		map[string]any{"pv": "A", "drops": 2.0, "reasons": map[string]any{"order": 2.0}}},
+		"keeping": map[string]any{"at": "2026-11-23T17:00:00Z", "bytes": 5.0, "max_bytes": 9.0, "keep": 3600.0, "bytes_per_second": 0.5, "expired": 4.0, "reasons": map[string]any{
+			"order": map[string]any{"drops": 5.0, "expired": 3.0, "oldest": "2026-11-23T17:00:00Z", "leaves": "2026-11-23T18:00:00Z"},
+			"nanos": map[string]any{"drops": 0.0, "expired": 1.0, "oldest": nil, "leaves": nil}}}}
 	if status != 200 || !reflect.DeepEqual(answer, want) || drops.asked.PV != "?" {
 		t.Errorf("%d %v, want %v", status, answer, want)
 	}

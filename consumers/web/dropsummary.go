@@ -22,6 +22,34 @@ type dropsJSON struct {
 	PVs     int               `json:"pv_count"`
 	Reasons map[string]uint64 `json:"reasons"`
 	Top     []dropsPVJSON     `json:"pvs"` // those with most drops, most first
+	Keeping keepingJSON       `json:"keeping"`
+}
+
+// keepingJSON is how long drops stay.
+type keepingJSON struct {
+	At       *time.Time             `json:"at"` // null: not looked at yet
+	Bytes    int64                  `json:"bytes"`
+	MaxBytes int64                  `json:"max_bytes"`
+	Keep     float64                `json:"keep"` // seconds
+	Rate     float64                `json:"bytes_per_second"`
+	Expired  uint64                 `json:"expired"`
+	Reasons  map[string]leavingJSON `json:"reasons"`
+}
+
+// leavingJSON is when the drops of a reason leave.
+type leavingJSON struct {
+	Drops   uint64     `json:"drops"`
+	Expired uint64     `json:"expired"`
+	Oldest  *time.Time `json:"oldest"`
+	Leaves  *time.Time `json:"leaves"`
+}
+
+func (k DropKeeping) json() keepingJSON {
+	out := keepingJSON{At: timeJSON(k.At), Bytes: k.Bytes, MaxBytes: k.MaxBytes, Keep: k.Keep.Seconds(), Rate: k.Rate, Expired: k.Expired, Reasons: map[string]leavingJSON{}}
+	for _, r := range k.Reasons {
+		out.Reasons[r.Reason] = leavingJSON{Drops: r.Drops, Expired: r.Expired, Oldest: timeJSON(r.Oldest), Leaves: timeJSON(r.Leaves)}
+	}
+	return out
 }
 
 // dropsPVJSON is one PV of it.
@@ -57,7 +85,9 @@ func (s *Server) summarizeDrops(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, dropsOf(counts, top))
+	answer := dropsOf(counts, top)
+	answer.Keeping = s.options.Drops.Keeping().json()
+	writeJSON(w, http.StatusOK, answer)
 	return nil
 }
 

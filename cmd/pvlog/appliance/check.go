@@ -27,7 +27,7 @@ func (c *Config) Check() error {
 	}
 	_, mask := c.mask()
 	errs = append(errs, c.Log.check(),
-		within("drops.keep", c.Drops.Keep, 0, ages), within("drops.max_bytes", c.Drops.MaxBytes, 0, bytesMax),
+		within("drops.keep", c.Drops.Keep, 0, ages), checkDropBytes(c.Drops.MaxBytes),
 		c.CA.check(), mask,
 		within("archive.time_limit", c.Archive.TimeLimit, 0, ages),
 		checkDrift("drift.past", c.Drift.Past), checkDrift("drift.future", c.Drift.Future),
@@ -54,6 +54,14 @@ func (l *LogConfig) check() error {
 		within("log.immediate_rate", l.ImmediateRate, 0, 1e9), within("log.linger", l.Linger, -ages, time.Minute),
 		within("log.max_wait", l.MaxWait, 0, ages), within("log.message_bytes", l.MessageBytes, 0, messageMax),
 		within("log.waiting_bytes", l.WaitingBytes, 0, bytesMax))
+}
+
+// checkDropBytes takes 0, a share of the file system, or what the drop log needs.
+func checkDropBytes(n int64) error {
+	if n == 0 {
+		return nil
+	}
+	return within("drops.max_bytes", n, 1<<20, bytesMax)
 }
 
 func within[T cmp.Ordered](name string, value, low, high T) error {

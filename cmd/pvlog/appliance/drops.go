@@ -36,6 +36,16 @@ func (d dropLog) Count(ctx context.Context, q web.DropQuery) ([]web.DropCount, e
 	return list, err
 }
 
+// Keeping tells when drops leave.
+func (d dropLog) Keeping() web.DropKeeping {
+	k := d.log.Keeping()
+	out := web.DropKeeping{At: k.At, Bytes: k.Bytes, MaxBytes: k.MaxBytes, Keep: k.Keep, Rate: k.Rate, Expired: k.Expired}
+	for _, r := range k.Reasons {
+		out.Reasons = append(out.Reasons, web.DropReason{Reason: r.Reason, Drops: r.Drops, Expired: r.Expired, Oldest: r.Oldest, Leaves: r.Leaves})
+	}
+	return out
+}
+
 func dropFilter(q web.DropQuery) streams.DropFilter {
 	return streams.DropFilter{PV: q.PV, Reasons: q.Reasons, Since: q.Since, Until: q.Until, After: q.After, Limit: q.Limit}
 }

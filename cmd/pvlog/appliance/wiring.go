@@ -82,6 +82,8 @@ func (a *Appliance) health() web.Health {
 		"waiting_samples": waiting.Samples, "oldest_waiting_seconds": waiting.Oldest.Seconds(),
 		"pvs": counts.Total, "connected": counts.Connected,
 	}}
+	kept := a.streams.Drops().Keeping()
+	out.Details["drops"], out.Details["expired_drops"] = kept.Drops, kept.Expired
 	if h.Fault != nil {
 		out.Faults = append(out.Faults, web.Fault{Part: "archive", Since: h.Since, Message: h.Fault.Error()})
 	}
@@ -104,7 +106,7 @@ func (a *Appliance) health() web.Health {
 // openWeb binds the HTTP address.
 func (a *Appliance) openWeb(token string) error {
 	a.web = web.New(web.Options{
-		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: dropLog{a.streams.Drops()}, Health: a.health, Why: a.why, Live: a.engine.Get, Parts: a.parts(), Writes: a.writes(),
+		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: dropLog{a.streams.Drops()}, Replays: a.replays, Health: a.health, Why: a.why, Live: a.engine.Get, Parts: a.parts(), Writes: a.writes(),
 		Gatherer: a.metrics, Token: token, OpenWrites: a.config.OpenWrites, Hosts: a.config.Hosts,
 		Version: Version(), Identity: a.config.Identity, Logger: a.log, Registerer: a.metrics,
 	})
