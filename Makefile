@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 FUZZDIR  ?= .
 COUNT    ?= 6
 
-.PHONY: all build test race lint fmt fuzz generate bench demo epics test-epics clean
+.PHONY: all build test race lint fmt fuzz generate bench demo crash crash-mutants epics test-epics clean
 
 all: build test
 
@@ -42,6 +42,19 @@ generate:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee bench.out
 	$(GO) run golang.org/x/perf/cmd/benchstat@latest bench.out
+
+# kill -9 and power cuts at random moments: CRASH_ROUNDS of each, going on for
+# CRASH_TIME (10m, 1h). A failure names its CRASH_SEED. Power cuts need FUSE.
+CRASH_ROUNDS ?= 200
+CRASH_TIME   ?=
+CRASH_SEED   ?=
+crash:
+	CRASH_ROUNDS=$(CRASH_ROUNDS) CRASH_TIME=$(CRASH_TIME) CRASH_SEED=$(CRASH_SEED) \
+	  $(GO) test -count=1 -timeout 0 -v -run '^(TestKillsAtRandomMoments|TestPowerCutsLose)' ./integration/
+
+# Leaves out one part of the promise after the other: a test must fail each time.
+crash-mutants:
+	CRASH_MUTANTS=1 $(GO) test -count=1 -timeout 0 -v -run '^TestMutantsOfThePromise' ./integration/
 
 demo: build
 	$(BIN) demo $(DEMO)
