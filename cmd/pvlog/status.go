@@ -46,6 +46,7 @@ type pvStatus struct {
 	Channel   string `json:"channelState"`
 	LastEvent string `json:"lastEvent"`
 	Losses    string `json:"connectionLossRegainCount"`
+	Dropped   string `json:"eventsDropped"`
 }
 
 // Run tells how PVs fare; its exit code says whether all are being archived.
@@ -75,9 +76,9 @@ func (c *statusCmd) Run(ctx context.Context) error {
 
 func printStates(w io.Writer, states []pvStatus) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "PV\tSTATUS\tCHANNEL\tLAST EVENT\tLOSSES")
+	fmt.Fprintln(table, "PV\tSTATUS\tCHANNEL\tLAST EVENT\tLOSSES\tDROPPED")
 	for _, s := range states {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", s.PV, s.Status, s.Channel, s.LastEvent, s.Losses)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", s.PV, s.Status, s.Channel, s.LastEvent, s.Losses, s.Dropped)
 	}
 	return table.Flush()
 }

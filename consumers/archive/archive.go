@@ -204,6 +204,14 @@ func (a *Archive) work(ctx context.Context) error {
 	if err := a.begin(ctx); err != nil {
 		return nil //nolint:nilerr // begin fails only when ctx ended: nothing was taken
 	}
+	cleaning, stop := context.WithCancel(ctx)
+	var cleaner sync.WaitGroup
+	defer cleaner.Wait()
+	defer stop()
+	if a.unclean {
+		began := time.Now()
+		cleaner.Go(func() { a.removeLeftovers(cleaning, began) })
+	}
 	for ctx.Err() == nil {
 		a.progress()
 		a.step(ctx)

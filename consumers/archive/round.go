@@ -179,11 +179,11 @@ func (a *Archive) rejectPart(f *pvFiles, p *unwritten, cause error) {
 // the last round, the log that holds them (D6). It gives what is durable in
 // files: all, but for files that were found to be damaged.
 func (a *Archive) makeDurable(ctx context.Context, appends []written, dirs []string) (kept []written, err error) {
-	if err := a.renew(); err != nil {
-		return nil, err
-	}
 	single := a.singly
 	if single {
+		if err := a.syncInherited(); err != nil {
+			return nil, err
+		}
 		if appends, err = a.syncSingly(appends, dirs); err != nil {
 			a.appender.Close()
 			return nil, err
@@ -214,6 +214,9 @@ func (a *Archive) syncAll(appends []written, dirs []string) error {
 		paths[i] = w.f.file.path
 	}
 	a.progress()
+	if err := a.renew(); err != nil {
+		return err
+	}
 	if err := a.syncer.Sync(paths, dirs); err != nil {
 		a.appender.Close()
 		a.singly = errors.Is(err, syscall.EIO)
@@ -249,6 +252,22 @@ func (a *Archive) renew() error {
 			return fmt.Errorf("write again what the last run left: %w", err)
 		}
 	}
+	return nil
+}
+
+// syncInherited makes what was found in files durable, file by file. One that
+// cannot be holds all up: its samples could not be acknowledged.
+func (a *Archive) syncInherited() error {
+	if err := a.renew(); err != nil {
+		return err
+	}
+	for _, p := range a.inherited {
+		a.progress()
+		if err := a.syncUp(p.path, a.rootOf(p.path), nil); err != nil {
+			return fmt.Errorf("make what the last run left in %s durable: %w", p.path, err)
+		}
+	}
+	a.inherited = nil
 	return nil
 }
 
