@@ -34,12 +34,12 @@ var mutants = []struct {
 	},
 	{
 		"what a killed process left is believed (D3)", "consumers/archive/round.go",
-		"if err := a.renew(); err != nil {", "if err := error(nil); err != nil {",
+		"if err := partition.Renew(a.opt.FS, p.path, p.from, p.to); err != nil {", "if err := error(nil); err != nil {",
 		"./consumers/archive", "TestNothingIsAcknowledgedBeforeItIsDurable",
 	},
 	{
 		"no sync of the drop log (D6)", "consumers/archive/round.go",
-		"if err := a.opt.SyncLog(); err != nil {", "if err := error(nil); err != nil {",
+		"if err := a.syncLog(); err != nil {", "if err := error(nil); err != nil {",
 		"./consumers/archive", "TestNothingIsAcknowledgedBeforeItIsDurable",
 	},
 	{
@@ -59,7 +59,7 @@ var mutants = []struct {
 	},
 	{
 		"no cut of what an append left (D3)", "consumers/archive/round.go",
-		"if err := partition.Truncate(a.opt.FS, f.file.path, f.file.length); err != nil {", "if err := error(nil); err != nil {",
+		"if err := partition.Truncate(a.opt.FS, path, length); err != nil {", "if err := error(nil); err != nil {",
 		"./consumers/archive", "TestEachStepOfARound|TestTornTails|TestNothingIsAcknowledgedBeforeItIsDurable",
 	},
 	{
@@ -69,7 +69,7 @@ var mutants = []struct {
 	},
 	{
 		"no check forward after an unclean end (D2)", "consumers/archive/pvfiles.go",
-		"if a.unclean && redelivered {", "if false {",
+		"tail, err = partition.CheckFrom(path, from)", "tail, err = partition.ReadTail(path)",
 		"./consumers/archive", "TestTornTails|TestNothingIsAcknowledgedBeforeItIsDurable|TestPowerCutsAndFailingSteps",
 	},
 }

@@ -33,7 +33,7 @@ func newCrashServer(t *testing.T, p *postings, data string) *server {
 		t.Fatal(err)
 	}
 	s := newServer(t, []string{"EPICS_CA_ADDR_LIST=" + p.addr, "EPICS_CA_AUTO_ADDR_LIST=NO"}, "--config", config)
-	s.data = data
+	s.data, s.losses = data, true
 	return s
 }
 

@@ -3,7 +3,6 @@ package archive
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,16 +68,9 @@ func (a *Archive) syncSingly(appends []written, dirs []string) ([]written, error
 			failed = partition.SyncPath(a.opt.FS, dir)
 		}
 	}
-	for _, p := range a.inherited {
-		for _, path := range []string{p.path, filepath.Dir(p.path)} {
-			if err := partition.SyncPath(a.opt.FS, path); failed == nil && !errors.Is(err, fs.ErrNotExist) {
-				failed = err
-			}
-		}
-	}
 	if failed != nil {
 		return nil, fmt.Errorf("make %d partitions durable one by one: %w", len(appends), failed)
 	}
-	a.singly, a.inherited = false, nil
+	a.singly = false
 	return kept, nil
 }
