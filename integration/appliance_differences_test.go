@@ -72,7 +72,6 @@ var differences = map[int]difference{
 	138: {why: badInput, status: 409},
 	142: {why: badInput, status: 404},
 	146: {why: "there is one store until samples move between tiers", like: `{"validation":"Cannot find storage with name LTS for pv R:MBBI"}`},
-	149: {why: "stored data are not rewritten yet", status: 501},
 	150: {why: badInput, status: 400},
 	163: {why: badInput, status: 409},
 	164: {why: badInput, status: 400},

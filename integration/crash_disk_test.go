@@ -228,7 +228,9 @@ func grown(b []byte, size int64) []byte {
 // cut is what a power cut after the first steps of the journal leaves: all that
 // was synced, and of the rest what chance keeps. Names are kept as a journaling
 // file system does (ext4, xfs, btrfs): in the order in which they were made, and
-// a sync of any file or folder keeps all before it. Bytes are kept file by file.
+// a sync of any file or folder keeps all before it. Bytes are kept file by file;
+// some file systems (ext4 as it is mounted by default) write those of a file that
+// is renamed over another before its name, so that happens, or not.
 type cut struct {
 	durable map[uint64]*diskNode // with nothing that was not synced
 	left    map[uint64]*diskNode
@@ -238,6 +240,7 @@ type cut struct {
 
 func (d *cutDisk) cut(rng *rand.Rand, steps int) cut {
 	nodes := cloneNodes(d.base)
+	flushing := rng.IntN(2) == 0
 	var names []diskOp             // not yet durable
 	bytes := map[uint64][]diskOp{} // not yet durable, by file
 	for _, o := range d.journal[:steps] {
@@ -262,6 +265,12 @@ func (d *cutDisk) cut(rng *rand.Rand, steps int) cut {
 			nodes[o.node] = &diskNode{id: o.node, mode: mode, entries: entries, changed: o.at}
 			names = append(names, o)
 		default:
+			if flushing && o.kind == diskRename {
+				for _, b := range bytes[o.node] {
+					b.apply(nodes)
+				}
+				delete(bytes, o.node)
+			}
 			names = append(names, o)
 		}
 	}
@@ -280,7 +289,7 @@ func (d *cutDisk) cut(rng *rand.Rand, steps int) cut {
 	for _, id := range slices.Sorted(maps.Keys(bytes)) {
 		keepBytes(rng, keep, bytes[id], nodes)
 	}
-	c.how = fmt.Sprintf("step %d of %d, kept %s of %d files and %d of %d names", steps, len(d.journal), keep, len(bytes), kept, len(names))
+	c.how = fmt.Sprintf("step %d of %d, kept %s of %d files and %d of %d names, renames flush: %v", steps, len(d.journal), keep, len(bytes), kept, len(names), flushing)
 	return c
 }
 
@@ -416,10 +425,10 @@ func (i *diskInode) make(name string, mode uint32) *diskNode {
 	return n
 }
 
-func (i *diskInode) Create(ctx context.Context, name string, _ uint32, mode uint32, out *fuse.EntryOut) (*fusefs.Inode, fusefs.FileHandle, uint32, syscall.Errno) {
+func (i *diskInode) Create(ctx context.Context, name string, flags uint32, mode uint32, out *fuse.EntryOut) (*fusefs.Inode, fusefs.FileHandle, uint32, syscall.Errno) {
 	_, unlock := i.lock()
 	defer unlock()
-	return i.child(ctx, i.make(name, syscall.S_IFREG|mode&0o7777), out), nil, fuse.FOPEN_KEEP_CACHE, 0
+	return i.child(ctx, i.make(name, syscall.S_IFREG|mode&0o7777), out), handleOf(flags), fuse.FOPEN_KEEP_CACHE, 0
 }
 
 func (i *diskInode) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
@@ -472,7 +481,7 @@ func (i *diskInode) Open(_ context.Context, flags uint32) (fusefs.FileHandle, ui
 	if flags&syscall.O_TRUNC != 0 {
 		i.disk.done(diskOp{kind: diskTruncate, node: i.id})
 	}
-	return nil, fuse.FOPEN_KEEP_CACHE, 0
+	return handleOf(flags), fuse.FOPEN_KEEP_CACHE, 0
 }
 
 func (i *diskInode) Read(_ context.Context, _ fusefs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
@@ -484,10 +493,19 @@ func (i *diskInode) Read(_ context.Context, _ fusefs.FileHandle, dest []byte, of
 	return fuse.ReadResultData(dest[:copy(dest, n.data[off:])]), 0
 }
 
-func (i *diskInode) Write(_ context.Context, _ fusefs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
+// diskHandle is an open file; each of its writes is a sync, too, if it was
+// opened so.
+type diskHandle struct{ sync bool }
+
+func handleOf(flags uint32) *diskHandle { return &diskHandle{sync: flags&syscall.O_DSYNC != 0} }
+
+func (i *diskInode) Write(_ context.Context, f fusefs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
 	_, unlock := i.lock()
 	defer unlock()
 	i.disk.done(diskOp{kind: diskWrite, node: i.id, offset: off, data: slices.Clone(data)})
+	if h, ok := f.(*diskHandle); ok && h.sync {
+		i.disk.done(diskOp{kind: diskSync, node: i.id})
+	}
 	return uint32(len(data)), 0
 }
 

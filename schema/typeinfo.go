@@ -57,7 +57,9 @@ func Apply(info *TypeInfo, sequence uint64, e *logpb.RegistryEvent) *TypeInfo {
 	case e.GetDefined() != nil:
 		next = defined(info, e, sequence)
 	case e.GetAliasAdded() != nil:
-		next = aliased(e, sequence)
+		next = aliased(e, sequence, PVName(e.GetAliasAdded().GetPv()))
+	case e.GetJoined() != nil:
+		next = aliased(e, sequence, PVName(e.GetJoined().GetPv()))
 	case info == nil:
 		return nil
 	default:
@@ -114,11 +116,11 @@ func defined(info *TypeInfo, e *logpb.RegistryEvent, sequence uint64) *TypeInfo 
 	return next
 }
 
-func aliased(e *logpb.RegistryEvent, sequence uint64) *TypeInfo {
+func aliased(e *logpb.RegistryEvent, sequence uint64, of PVName) *TypeInfo {
 	return &TypeInfo{
 		PV:         PVName(e.GetPv()),
 		State:      Alias,
-		AliasOf:    PVName(e.GetAliasAdded().GetPv()),
+		AliasOf:    of,
 		DBRType:    UnknownType,
 		Created:    time.Unix(0, e.GetTime()).UTC(),
 		Generation: sequence,
@@ -139,6 +141,10 @@ func (t *TypeInfo) apply(sequence uint64, e *logpb.RegistryEvent) {
 		p := e.GetParametersChanged()
 		t.SamplingMethod = SamplingMethod(p.GetSamplingMethod())
 		t.SamplingPeriod = seconds(p.GetSamplingPeriod())
+	case e.GetRetyped() != nil:
+		t.DBRType = DBRType(e.GetRetyped().GetType())
+		t.ElementCount = int(e.GetRetyped().GetElementCount())
+		t.Generation = sequence
 	case e.GetConfigured() != nil:
 		t.Settings = SettingsOf(e.GetConfigured().GetSettings())
 		t.SkipAliasCheck = e.GetConfigured().GetSkipAliasCheck()

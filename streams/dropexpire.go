@@ -160,12 +160,16 @@ func (d *DropLog) expire(ctx context.Context, s *session, cause string, counts m
 }
 
 // noteHoles lets the ledger expect the gaps that purges of single subjects
-// leave in DROPS.
+// leave in DROPS, and that DROPS begins later.
 func (l *Log) noteHoles(requests []purgeRequest, counts map[string]uint64) error {
-	if len(requests) == 0 || requests[0].Filter == "" {
+	if len(requests) == 0 {
 		return nil
 	}
 	return l.note(func(led *ledger) {
+		led.DropsFrom = nil // until the next sync: the first may be among them
+		if requests[0].Filter == "" {
+			return
+		}
 		for _, n := range counts {
 			led.Holes += n
 		}

@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"errors"
+	"maps"
 	"path/filepath"
 	"strings"
 	"time"
@@ -111,6 +112,15 @@ func (l *Log) restart(ctx context.Context, needed func() bool) {
 	if old != nil {
 		old.close()
 	}
+	l.ledgerMu.Lock()
+	led := l.ledger
+	led.Gaps = maps.Clone(led.Gaps)
+	l.ledgerMu.Unlock()
+	found, err := l.examine(&led, false)
+	if err != nil {
+		l.log.Error("the log's files cannot be examined; trying again", "err", err)
+		return
+	}
 	s, lim, err := l.start(ctx, number)
 	if err != nil {
 		l.log.Error("the log's server does not start; trying again", "err", err)
@@ -127,7 +137,7 @@ func (l *Log) restart(ctx context.Context, needed func() bool) {
 		return
 	}
 	l.metrics.restarts.Inc()
-	if err := l.recovered(ctx); err != nil && ctx.Err() == nil {
+	if err := l.recovered(ctx, &led, found); err != nil && ctx.Err() == nil {
 		l.log.Warn("what the log recovered could not be compared with the ledger", "err", err)
 	}
 	l.events.announce()

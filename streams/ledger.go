@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,9 +18,19 @@ type ledger struct {
 	Time    time.Time             `json:"time"`
 	Clean   bool                  `json:"clean"`   // the log was closed
 	Trimmed uint64                `json:"trimmed"` // SAMPLES may begin here, noted before the purge
+	Floor   *uint64               `json:"floor"`   // what the archive has acknowledged of SAMPLES; nil: never noted
 	Holes   uint64                `json:"holes"`   // messages that may be missing in the middle of DROPS: they have expired
 	Last    map[string]uint64     `json:"last"`    // last sequence of each stream
 	Stored  map[string]*time.Time `json:"stored"`  // and when it was stored
+	Gaps    map[string][]gap      `json:"gaps,omitempty"`
+	// DropsFrom is where DROPS must begin, as long as nothing of it may expire.
+	DropsFrom *dropsFrom `json:"drops_from,omitempty"`
+}
+
+// dropsFrom is a message of DROPS that stays until a time at least.
+type dropsFrom struct {
+	Seq   uint64    `json:"seq"`
+	Until time.Time `json:"until"`
 }
 
 func (l *Log) ledgerPath() string { return filepath.Join(l.opt.Dir, "ledger.json") }
@@ -67,6 +78,9 @@ func (l *Log) note(change func(*ledger)) error {
 // async the server may still hold samples back, so SAMPLES is left out.
 func (l *Log) noteStreams(s State) error {
 	return l.note(func(led *ledger) {
+		floor := s.Floor
+		led.Floor = &floor
+		led.DropsFrom = l.dropsFrom(s.Drops)
 		led.Last, led.Stored = map[string]uint64{}, map[string]*time.Time{}
 		for name, stream := range s.streams() {
 			if name == SamplesStream && l.opt.Durability == Async {
@@ -84,62 +98,56 @@ func (s State) streams() map[string]StreamState {
 	return map[string]StreamState{SamplesStream: s.Samples, RegistryStream: s.Registry, DropsStream: s.Drops}
 }
 
-// losses compares what the server recovered with what was noted. It is pure.
-func losses(led *ledger, s State) []string {
-	var found []string
-	for _, name := range []string{SamplesStream, RegistryStream, DropsStream} {
-		stream := s.streams()[name]
-		if last := led.Last[name]; stream.Last < last {
-			found = append(found, fmt.Sprintf("%s has lost its newest %d messages: it ends at %d (%s), %d was on disk (%s)",
-				name, last-stream.Last, stream.Last, stamped(&stream.LastTime), last, stamped(led.Stored[name])))
-		}
-		expected := uint64(0)
-		if name == DropsStream {
-			expected = led.Holes
-		}
-		if n := stream.holes(); n > expected {
-			found = append(found, fmt.Sprintf("%s has lost %d messages in its middle, between %d (%s) and %d (%s)",
-				name, n-expected, stream.First, stamped(&stream.FirstTime), stream.Last, stamped(&stream.LastTime)))
-		}
+// dropsFrom notes the first message of DROPS while neither its age nor its
+// bytes are near the bounds that let it go.
+func (l *Log) dropsFrom(s StreamState) *dropsFrom {
+	if s.Messages == 0 || s.Limit > 0 && int64(s.Bytes) > s.Limit/2 {
+		return nil
 	}
-	if first := max(led.Trimmed, 1); s.Samples.First > first {
-		found = append(found, fmt.Sprintf("%s has lost its oldest %d messages: it begins with %d (%s), it was trimmed to %d",
-			SamplesStream, s.Samples.First-first, s.Samples.First, stamped(&s.Samples.FirstTime), first))
-	}
-	if s.Registry.First > 1 {
-		found = append(found, fmt.Sprintf("%s has lost its oldest %d events", RegistryStream, s.Registry.First-1))
-	}
-	return found
+	return &dropsFrom{Seq: s.First, Until: s.FirstTime.Add(l.opt.DropsKeep)}
 }
 
 func stamped(t *time.Time) string {
 	if t == nil || t.IsZero() {
 		return "no time"
 	}
-	return t.UTC().Format(time.RFC3339)
+	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// checkLedger tells what the server lost since the ledger was written. Nothing
-// is changed because of it.
-func (l *Log) checkLedger(s State) error {
+// openLedger reads the ledger before the server starts. One that is damaged
+// says nothing about the streams. From here on the end is not clean until it is.
+func (l *Log) openLedger() *ledger {
 	led, err := l.readLedger()
 	if err != nil {
-		// A damaged ledger says nothing about the streams.
 		l.problem(err.Error())
-		led = nil
 	}
-	fresh := led == nil
-	if fresh {
-		led = &ledger{Trimmed: s.Samples.First}
+	if led == nil {
+		led = &ledger{Clean: err == nil}
 	}
-	for _, loss := range losses(led, s) {
-		l.problem(loss)
+	begun := *led
+	begun.Clean = false
+	l.ledgerMu.Lock()
+	l.ledger = begun
+	l.ledgerMu.Unlock()
+	if err := l.note(func(*ledger) {}); err != nil {
+		l.log.Warn("the ledger is behind", "err", err)
+	}
+	return led
+}
+
+// checkLedger tells what the server lost since the ledger was written.
+func (l *Log) checkLedger(ctx context.Context, led *ledger, x examination, s State) error {
+	if led.Trimmed == 0 {
+		led.Trimmed = s.Samples.First // a ledger that was never written
+		if held := x[SamplesStream].held; len(held) > 0 {
+			led.Trimmed = held[0].From
+		}
+	}
+	if err := l.compare(ctx, led, x, s); err != nil {
+		return err
 	}
 	l.ledgerMu.Lock()
-	l.ledger = *led
-	l.ledger.Clean = false
-	// What is lost is told once; from here on the log is as it is.
-	l.ledger.Trimmed = max(led.Trimmed, s.Samples.First)
+	l.ledger.Trimmed, l.ledger.Gaps = led.Trimmed, led.Gaps
 	l.ledgerMu.Unlock()
 	return l.noteStreams(s)
 }

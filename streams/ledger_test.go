@@ -11,42 +11,57 @@ import (
 )
 
 func TestLosses(t *testing.T) {
-	whole := State{
-		Samples:  StreamState{First: 11, Last: 20, Messages: 10},
-		Registry: StreamState{First: 1, Last: 5, Messages: 5},
-		Drops:    StreamState{First: 3, Last: 4, Messages: 2},
-	}
-	led := ledger{Trimmed: 11, Last: map[string]uint64{SamplesStream: 20, RegistryStream: 5, DropsStream: 4}}
+	floor := uint64(14)
+	led := ledger{Trimmed: 11, Floor: &floor, Last: map[string]uint64{SamplesStream: 20, RegistryStream: 5, DropsStream: 4},
+		Gaps:      map[string][]gap{SamplesStream: {{12, 12}}},
+		DropsFrom: &dropsFrom{Seq: 3, Until: time.Now().Add(time.Hour)}}
 	for name, c := range map[string]struct {
-		change func(s *State)
-		want   []string
+		stream   string
+		served   []gap
+		held     []span // by the files, where they say more
+		want     string
+		archived uint64
 	}{
-		"nothing":             {func(*State) {}, nil},
-		"newer ones are more": {func(s *State) { s.Samples.Last, s.Samples.Messages = 22, 12 }, nil},
-		"drops have expired":  {func(s *State) { s.Drops.First, s.Drops.Messages = 5, 0 }, nil},
-		"samples trimmed off": {func(s *State) { s.Samples.First, s.Samples.Messages = 9, 12 }, nil},
-		"newest samples":      {func(s *State) { s.Samples.Last, s.Samples.Messages = 18, 8 }, []string{"SAMPLES has lost its newest 2"}},
-		"oldest samples":      {func(s *State) { s.Samples.First, s.Samples.Messages = 13, 8 }, []string{"SAMPLES has lost its oldest 2"}},
-		"middle":              {func(s *State) { s.Samples.Messages = 7 }, []string{"SAMPLES has lost 3 messages in its middle"}},
-		"all samples":         {func(s *State) { s.Samples = StreamState{First: 1} }, []string{"SAMPLES has lost its newest 20"}},
-		"oldest events":       {func(s *State) { s.Registry.First, s.Registry.Messages = 2, 4 }, []string{"REGISTRY has lost its oldest 1"}},
-		"newest events and drops": {func(s *State) {
-			s.Registry.Last, s.Registry.Messages = 4, 4
-			s.Drops = StreamState{First: 1}
-		}, []string{"REGISTRY has lost its newest 1", "DROPS has lost its newest 4"}},
+		"nothing":             {SamplesStream, []gap{{11, 11}, {13, 20}}, nil, "", 0},
+		"what was told":       {SamplesStream, []gap{{11, 11}, {13, 20}}, nil, "", 0},
+		"it is there again":   {SamplesStream, []gap{{11, 20}}, nil, "", 0},
+		"newer ones are more": {SamplesStream, []gap{{11, 22}}, nil, "", 0},
+		"samples trimmed off": {SamplesStream, []gap{{9, 20}}, nil, "", 0},
+		"newest samples":      {SamplesStream, []gap{{11, 18}}, nil, "SAMPLES has lost its newest 2 messages, 19 to 20", 0},
+		"never noted":         {SamplesStream, []gap{{11, 20}}, []span{{From: 11, To: 22}}, "SAMPLES has lost its newest 2 messages, 21 to 22", 0},
+		"oldest samples":      {SamplesStream, []gap{{14, 20}}, nil, "SAMPLES has lost its oldest 1 messages, 11 to 11|SAMPLES has lost 1 messages in its middle, 13 to 13", 1},
+		"middle":              {SamplesStream, []gap{{11, 13}, {17, 20}}, nil, "SAMPLES has lost 3 messages in its middle, 14 to 16", 1},
+		"all samples":         {SamplesStream, nil, nil, "SAMPLES has lost its oldest 1 messages, 11 to 11|SAMPLES has lost its newest 8 messages, 13 to 20", 1},
+		"oldest events":       {RegistryStream, []gap{{2, 5}}, nil, "REGISTRY has lost its oldest 1 messages, 1 to 1", 0},
+		"newest events":       {RegistryStream, []gap{{1, 4}}, nil, "REGISTRY has lost its newest 1 messages, 5 to 5", 0},
+		"all drops":           {DropsStream, nil, nil, "DROPS has lost its newest 2 messages, 3 to 4", 0},
 	} {
-		s := whole
-		c.change(&s)
-		got := losses(&led, s)
-		if len(got) != len(c.want) {
-			t.Errorf("%s: %q", name, got)
-			continue
-		}
-		for i := range got {
-			if !strings.HasPrefix(got[i], c.want[i]) {
-				t.Errorf("%s: %q, want %q", name, got[i], c.want[i])
+		t.Run(name, func(t *testing.T) {
+			e := &examined{stream: c.stream, held: c.held}
+			var s StreamState
+			if len(c.served) > 0 {
+				s = StreamState{First: c.served[0].From, Last: c.served[len(c.served)-1].To, Messages: 1}
 			}
-		}
+			var texts []string
+			for _, x := range led.losses(e, s, c.served) {
+				texts = append(texts, x.String())
+				if len(texts) == 1 && x.Archived != c.archived {
+					t.Errorf("archived %d, want %d", x.Archived, c.archived)
+				}
+			}
+			var want []string
+			if c.want != "" {
+				want = strings.Split(c.want, "|")
+			}
+			if len(texts) != len(want) {
+				t.Fatalf("%q, want %q", texts, want)
+			}
+			for i := range texts {
+				if !strings.HasPrefix(texts[i], want[i]+";") && !strings.HasPrefix(texts[i], want[i]+",") {
+					t.Errorf("%q, want %q", texts[i], want[i])
+				}
+			}
+		})
 	}
 }
 

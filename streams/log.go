@@ -34,9 +34,10 @@ type Log struct {
 
 	restartMu sync.Mutex // one restart of the server at a time; taken before mu and ledgerMu
 
-	ledgerMu sync.Mutex // guards the next two; taken alone
+	ledgerMu sync.Mutex // guards the next three; taken alone
 	ledger   ledger
 	problems []string
+	losses   []Loss
 
 	mu      sync.RWMutex // guards what follows
 	lock    *os.File
@@ -73,6 +74,11 @@ func (l *Log) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	led := l.openLedger()
+	found, err := l.examine(led, !led.Clean)
+	if err != nil {
+		return errors.Join(err, lock.Close())
+	}
 	s, lim, err := l.start(ctx, 1)
 	if err != nil {
 		return errors.Join(err, lock.Close())
@@ -80,7 +86,7 @@ func (l *Log) Open(ctx context.Context) error {
 	l.mu.Lock()
 	l.lock, l.lim, l.session, l.number, l.addr = lock, lim, s, 1, serverAddr(s, l.opt.Listen)
 	l.mu.Unlock()
-	if err := l.recovered(ctx); err != nil {
+	if err := l.recovered(ctx, led, found); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	l.samples.open()
@@ -114,13 +120,37 @@ func (l *Log) start(ctx context.Context, number int) (*session, limits, error) {
 	return s, lim, nil
 }
 
-// recovered compares what the server came up with to the ledger.
-func (l *Log) recovered(ctx context.Context) error {
+// recovered compares what the server came up with to the ledger, and puts the
+// archive's consumer back to the floor that the ledger knows: its state has no
+// checksum, and a floor that is too high would pass samples over. What comes
+// twice is known to the archive (design D2).
+func (l *Log) recovered(ctx context.Context, led *ledger, found examination) error {
 	state, err := l.State(ctx)
 	if err != nil {
 		return err
 	}
-	return l.checkLedger(state)
+	if led.Floor != nil && state.Floor > *led.Floor {
+		if err := l.lowerFloor(ctx, *led.Floor); err != nil {
+			return err
+		}
+		if state, err = l.State(ctx); err != nil {
+			return err
+		}
+	}
+	return l.checkLedger(ctx, led, found, state)
+}
+
+func (l *Log) lowerFloor(ctx context.Context, floor uint64) error {
+	s, err := l.current()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	if _, err := s.js.ResetConsumerToSequence(ctx, SamplesStream, ArchiveName, floor+1); err != nil {
+		return fmt.Errorf("put consumer %s back to %d: %w", ArchiveName, floor, err)
+	}
+	return nil
 }
 
 // Run publishes samples, trims SAMPLES and watches over the server until ctx

@@ -19,6 +19,7 @@ type metrics struct {
 	events, conflicts                        prometheus.Counter
 	trimmed, losses                          prometheus.Counter
 	ackFloor                                 prometheus.Gauge
+	lost                                     *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -68,6 +69,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Name: "pvlog_streams_samples_per_message", Help: "Samples in a published message.",
 		Buckets: []float64{1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000},
 	})
+	m.lost = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pvlog_streams_lost_messages_total", Help: "Messages that were durable and that the server does not give any more, by stream.",
+	}, []string{"stream"})
+	r.MustRegister(m.lost)
 	m.dropsExpired = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pvlog_streams_drops_expired_total",
 		Help: "Drops that have left the drop log, by reason of the drop and cause: age, bytes, share (one PV's drops took too much), unknown."}, []string{"reason", "cause"})
 	m.dropsLeave = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pvlog_streams_drops_leave_seconds",

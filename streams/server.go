@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -162,8 +164,28 @@ func (l *Log) setUp(ctx context.Context, s *session, lim limits) error {
 			return err
 		}
 	}
-	return l.setUpConsumer(ctx, s)
+	err := l.setUpConsumer(ctx, s)
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeConsumerStore {
+		// Its state cannot be read. Without one everything comes again, and what
+		// the archive has is known to it (design D2).
+		l.log.Warn("the state of the archive's consumer is damaged and is made anew", "err", err)
+		path := filepath.Join(l.streamDir(SamplesStream), "obs", ArchiveName, "o.dat")
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the damaged state of consumer %s: %w", ArchiveName, err)
+		}
+		err = l.setUpConsumer(ctx, s)
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.copyMeta(); err != nil {
+		l.log.Warn("damaged descriptions of streams could not be put back after this run", "err", err)
+	}
+	return nil
 }
+
+// codeConsumerStore is the server's error of a consumer whose files it cannot read.
+const codeConsumerStore jetstream.ErrorCode = 10012
 
 func setUpStream(ctx context.Context, js jetstream.JetStream, config jetstream.StreamConfig) error {
 	old, err := js.Stream(ctx, config.Name)

@@ -53,3 +53,8 @@ func kernelAtLeast(major, minor int) bool {
 	b, err2 := strconv.Atoi(fields[1])
 	return err1 == nil && err2 == nil && (a > major || a == major && b >= minor)
 }
+
+// cloneFile lets to share from's blocks, where the file system can do that.
+func cloneFile(to, from *os.File) error {
+	return unix.IoctlFileClone(int(to.Fd()), int(from.Fd()))
+}

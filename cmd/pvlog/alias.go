@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ type aliasCmd struct {
 	List   aliasListCmd   `cmd:"" help:"List aliases."`
 	Add    aliasAddCmd    `cmd:"" help:"Let a name stand for a PV."`
 	Remove aliasRemoveCmd `cmd:"" help:"Let a name stand for nothing any more."`
+	Join   aliasJoinCmd   `cmd:"" help:"Merge an archived PV into the one that it is an alias of."`
 }
 
 type aliasListCmd struct {
@@ -91,6 +93,57 @@ func (c *aliasRemoveCmd) Run(ctx context.Context) error {
 	}
 	fmt.Printf("%s is no alias any more\n", c.Alias)
 	return nil
+}
+
+type aliasJoinCmd struct {
+	client
+	PV     string `arg:"" name:"pv" help:"The PV whose name becomes an alias (pvlog alias list --found)."`
+	With   string `placeholder:"PV" help:"The PV to join it with; default: the one whose name its IOC gave."`
+	Lossy  bool   `help:"Leave samples in the trash at whose instant the other PV has another value; without it they are refused."`
+	DryRun bool   `name:"dry-run" help:"Change nothing, and say what would be merged."`
+	Reason string `placeholder:"TEXT" help:"Why, for the history."`
+}
+
+// Run joins a PV with another one.
+func (c *aliasJoinCmd) Run(ctx context.Context) error {
+	body := map[string]any{"pv": c.With, "lossy": c.Lossy, "dry_run": c.DryRun, "reason": c.Reason}
+	answer, err := c.post(ctx, "/api/v1/pvs/"+url.PathEscape(c.PV)+"/join", nil, body)
+	if err != nil {
+		return err
+	}
+	var done joinAnswer
+	if err := json.Unmarshal(answer, &done); err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
+	}
+	fmt.Println(done)
+	return nil
+}
+
+// joinAnswer is what became of a join.
+type joinAnswer struct {
+	PV       string `json:"pv"`
+	AliasOf  string `json:"alias_of"`
+	ChangeID string `json:"change_id"`
+	DryRun   bool   `json:"dry_run"`
+	Samples  int    `json:"samples"`
+	Merged   int    `json:"merged"`
+	There    int    `json:"there"`
+	Differs  int    `json:"differs"`
+}
+
+// String tells it.
+func (j joinAnswer) String() string {
+	switch {
+	case j.DryRun:
+		return fmt.Sprintf("%s would become an alias of %s, and its %s samples be merged", j.PV, j.AliasOf, grouped(j.Samples))
+	case j.ChangeID == "":
+		return fmt.Sprintf("%s is an alias of %s already", j.PV, j.AliasOf)
+	}
+	text := fmt.Sprintf("%s is an alias of %s: %s samples were merged, %s were there already", j.PV, j.AliasOf, grouped(j.Merged), grouped(j.There))
+	if j.Differs > 0 {
+		text += fmt.Sprintf(", %s are in the trash alone", grouped(j.Differs))
+	}
+	return text + " (pvlog registry undo " + j.ChangeID + " takes it back)"
 }
 
 // because is the query of a reason, if there is one.

@@ -24,6 +24,7 @@ type commands struct {
 	Stop      stopCmd      `cmd:"" help:"End sampling of PVs; registration and data stay."`
 	Delete    deleteCmd    `cmd:"" help:"Forget paused or stopped PVs."`
 	Configure configureCmd `cmd:"" help:"Change settings of PVs."`
+	Retype    retypeCmd    `cmd:"" help:"Give a paused PV another type and convert its stored samples."`
 	Alias     aliasCmd     `cmd:"" help:"List, add and remove names that stand for PVs."`
 	History   historyCmd   `cmd:"" help:"Show what happened to a PV, who did it and why."`
 	Policy    policyCmd    `cmd:"" help:"How the policy file has PVs archived: list, check, preview, apply."`
@@ -33,7 +34,11 @@ type commands struct {
 	Why       whyCmd       `cmd:"" help:"Tell why samples of a PV reach their file, or at which link they do not."`
 	Get       getCmd       `cmd:"" help:"Print samples of a PV."`
 	Drops     dropsCmd     `cmd:"" help:"List samples that no partition could hold, with the reason."`
+	Replay    replayCmd    `cmd:"" help:"Put rejected samples, or samples of the raw log, in their places in partitions."`
 	Inspect   inspectCmd   `cmd:"" help:"Show what PB files hold and whether they are sound."`
+	Verify    verifyCmd    `cmd:"" help:"Find everything that is wrong with PB files, ours and the Appliance's."`
+	Repair    repairCmd    `cmd:"" help:"Take out of PB files what is wrong with them; no sample that can be read is lost."`
+	Import    importCmd    `cmd:"" help:"Let a running server adopt the PB files of another archive."`
 	Decode    decodeCmd    `cmd:"" help:"Turn a message of the log from standard input into JSON (for nats --translate)."`
 	Demo      demoCmd      `cmd:"" help:"Run a simulated IOC and an archiver, and watch samples flow."`
 	Ioc       iocCmd       `cmd:"" help:"Run a simulated IOC."`

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -108,8 +109,14 @@ type Archive struct {
 	syncer  *partition.Syncer
 	asks    chan ask
 	ended   chan struct{} // closed when Run ends
+	worked  chan struct{} // closed when its goroutine does, which may be left behind
 	lister  partition.Lister
 	marks   []*os.File // each store's lock, set by OpenStore before Run or by its begin
+
+	hangAfter time.Duration // tests shorten it before Run
+	busy      atomic.Int64  // since when Run's goroutine is at work on a disk, Unix nanoseconds; 0: it is not
+	onLog     atomic.Bool   // and that disk is the log's
+	abandoned bool          // set by Run, read after it: its work hangs and was left
 
 	// owned by Run's goroutine
 	unclean  bool // the last run did not end by itself: files are checked forward
@@ -123,13 +130,16 @@ type Archive struct {
 	astray   bool           // the consumer must go back to its floor before the next fetch
 	drops    []streams.Drop // rejected, not yet in the drop log
 	dropped  bool           // the drop log has had something since it was last synced
+	asked    time.Time      // when something was last asked of Run's goroutine
 	taking   time.Time      // what the log had stored until then has been taken
 	// Samples that the last run had left unacknowledged may still come: what a
 	// power cut left of their files is not repaired yet.
 	recovering bool
 	lastRound  time.Time
 	roundTook  time.Duration
-	swap       *swap // files were replaced and the registry has not decided yet
+	strikes    map[string]int // I/O errors of files since they were last written
+	singly     bool           // the next round syncs file by file
+	swap       *swap          // files were replaced and the registry has not decided yet
 
 	mu     sync.RWMutex // guards the map; each pvFiles has its own lock
 	pvs    map[schema.PVName]*pvFiles
@@ -154,11 +164,13 @@ func New(o Options) *Archive {
 	return &Archive{
 		opt: o, stores: append([]Store{o.Store}, o.Tiers...), log: o.Logger, metrics: newMetrics(o.Registerer),
 		syncer: partition.NewSyncer(o.FS, o.Store.Root, o.SyncPerFile),
-		asks:   make(chan ask), ended: make(chan struct{}), appender: partition.NewAppender(o.FS, 0),
+		asks:   make(chan ask), ended: make(chan struct{}), worked: make(chan struct{}), appender: partition.NewAppender(o.FS, 0),
 		dirty:   map[*pvFiles]struct{}{},
 		tallies: tallies{changed: map[*tally]struct{}{}, byPV: map[schema.PVName]*tally{}, path: filepath.Join(o.StateDir, tallyName)},
 		pvs:     map[schema.PVName]*pvFiles{},
 		held:    map[schema.PVName]bool{},
+
+		hangAfter: hangAfter, strikes: map[string]int{},
 	}
 }
 
@@ -166,42 +178,61 @@ func New(o Options) *Archive {
 func (a *Archive) Health() Health {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	return a.health
+	return a.withHang(a.health)
 }
 
 // Run drains the log until ctx ends; then it takes what the log still holds,
 // as far as ten seconds and its memory allow, and makes it durable. It returns
-// an error only if that last step failed: everything else is retried.
+// an error only if that last step failed: everything else is retried. If a disk
+// does not answer it returns all the same, and leaves the goroutine behind that
+// waits for it.
 func (a *Archive) Run(ctx context.Context) error {
-	defer a.appender.Close()
 	defer close(a.ended)
+	work := make(chan error, 1)
+	go func() {
+		defer close(a.worked)
+		work <- a.work(ctx)
+	}()
+	return a.watch(ctx, work)
+}
+
+// work is Run's goroutine: it owns the partitions.
+func (a *Archive) work(ctx context.Context) error {
+	defer a.appender.Close()
+	defer a.rest()
 	if err := a.begin(ctx); err != nil {
 		return nil //nolint:nilerr // begin fails only when ctx ended: nothing was taken
 	}
 	for ctx.Err() == nil {
+		a.progress()
 		a.step(ctx)
 	}
+	a.progress()
 	return a.end(context.WithoutCancel(ctx))
 }
 
 // step is one turn of Run: take what the log has, and flush when it is time.
 func (a *Archive) step(ctx context.Context) {
-	asked := a.serve(ctx)
+	if a.serve(ctx) {
+		a.asked = time.Now()
+	}
 	a.settle(ctx)
 	if a.astray {
 		a.retry(ctx, "reset the consumer", a.reset)
 		return
 	}
 	wait := a.untilRound()
-	if asked {
+	if time.Since(a.asked) < askMemory {
 		wait = time.Millisecond // the next request may be on its way
 	}
 	asking := time.Now()
+	a.rest()
 	messages, err := a.opt.Source.Fetch(ctx, wait)
 	if err != nil {
 		a.lose(ctx, "read the log", err)
 		return
 	}
+	a.progress()
 	if !a.takeAll(ctx, messages) {
 		return
 	}
@@ -226,6 +257,8 @@ func (a *Archive) lose(ctx context.Context, what string, err error) {
 // reset puts the consumer to its floor. What comes again from there has been
 // taken by nobody: the buffers, files and drops will know it.
 func (a *Archive) reset(ctx context.Context) error {
+	a.rest()
+	defer a.progress()
 	if err := a.opt.Source.Reset(ctx); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (a *Archive) owning(ctx context.Context, what string, do func(context.Conte
 	defer patience.Stop()
 	select {
 	case a.asks <- q:
-		return <-q.done
+		return a.answer(q, what)
 	case <-a.ended:
 		return schema.Errorf(schema.Unavailable, "%s: the archive has ended", what)
 	case <-patience.C:
@@ -42,12 +42,31 @@ func (a *Archive) owning(ctx context.Context, what string, do func(context.Conte
 	}
 }
 
+// answer waits for what was asked, but not for a disk that does not answer.
+func (a *Archive) answer(q ask, what string) error {
+	look := time.NewTicker(hangLook)
+	defer look.Stop()
+	for {
+		select {
+		case err := <-q.done:
+			return err
+		case <-look.C:
+			if _, yes := a.hung(); yes {
+				return schema.Errorf(schema.Unavailable, "%s: it was begun and its end is not known: %w", what, ErrHangs)
+			}
+		}
+	}
+}
+
 // Who asks for a thousand PVs asks a thousand times: after each request the next
 // one is awaited for askGap, and served at once, until askBurst is over. Then
 // the log has its turn.
+// Whoever works on files between two requests finds the goroutine waiting for the
+// log but for moments, until nothing was asked for askMemory.
 const (
-	askGap   = 2 * time.Millisecond
-	askBurst = 100 * time.Millisecond
+	askGap    = 2 * time.Millisecond
+	askBurst  = 100 * time.Millisecond
+	askMemory = time.Second
 )
 
 // serve does what is asked of Run's goroutine, and reports whether it was asked
@@ -55,6 +74,7 @@ const (
 func (a *Archive) serve(ctx context.Context) bool {
 	select {
 	case q := <-a.asks:
+		a.progress()
 		q.done <- q.do(ctx)
 	default:
 		return false
@@ -62,6 +82,7 @@ func (a *Archive) serve(ctx context.Context) bool {
 	for began := time.Now(); time.Since(began) < askBurst; {
 		select {
 		case q := <-a.asks:
+			a.progress()
 			q.done <- q.do(ctx)
 		case <-time.After(askGap):
 			return true

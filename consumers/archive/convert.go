@@ -107,7 +107,7 @@ func (c *converting) plan(ctx context.Context) error {
 	switch {
 	case !registered:
 		return schema.Errorf(schema.NotFound, "PV %s is not registered", c.q.PV)
-	case info.State == schema.Archiving:
+	case info.State == schema.Archiving && !c.q.DryRun:
 		return schema.Errorf(schema.Conflict, "PV %s is being archived: pause it first", c.q.PV)
 	case info.DBRType == schema.UnknownType:
 		return schema.Errorf(schema.Conflict, "PV %s has never connected: it has no type that could be changed", c.q.PV)

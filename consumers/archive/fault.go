@@ -12,13 +12,18 @@ import (
 
 // storeErrors are the failures that no other PV of the store would escape.
 var storeErrors = []error{
-	syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE,
+	syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE,
 	syscall.ESTALE, syscall.ENODEV, syscall.ENXIO, syscall.ENOMEM, syscall.ETIMEDOUT, errUnmounted,
 }
 
 // storeFault tells a fault of the whole store from one of a single PV's file
 // (D5): by the error itself, or by whether the store's root takes a file now.
-func (a *Archive) storeFault(err error) bool {
+// alone names the file, or what else counts its I/O errors; with "" those are
+// the store's.
+func (a *Archive) storeFault(alone string, err error) bool {
+	if errors.Is(err, syscall.EIO) {
+		return alone == "" || !a.fileAlone(alone)
+	}
 	for _, e := range storeErrors {
 		if errors.Is(err, e) {
 			return true
@@ -43,6 +48,7 @@ func (a *Archive) probe() error {
 // log keeps what comes in meanwhile; health and one log line tell of it.
 func (a *Archive) retry(ctx context.Context, what string, step func(context.Context) error) {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+		a.progress()
 		err := step(ctx)
 		if err == nil {
 			a.recovered(what)
@@ -52,6 +58,7 @@ func (a *Archive) retry(ctx context.Context, what string, step func(context.Cont
 			return
 		}
 		a.failed(what, err)
+		a.rest()
 		select {
 		case <-ctx.Done():
 			return

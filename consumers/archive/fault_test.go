@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -74,38 +75,86 @@ func TestPowerCutsAndFailingStepsLoseNothingAcknowledged(t *testing.T) {
 	}
 }
 
-// TestEachStepOfARoundMayFail fails the first, second, ... step of each kind
-// until a run has none left to fail.
+// TestEachStepOfARoundMayFail fails the first, second, third ... step of whatever
+// kind until a run has none left to fail, with a power cut behind it. Counters
+// are among the steps and stop nothing.
 func TestEachStepOfARoundMayFail(t *testing.T) {
-	for _, op := range []partition.Op{partition.OpOpen, partition.OpMkdir, partition.OpWrite, partition.OpSync, partition.OpSyncFS} {
+	for _, perFile := range []bool{false, true} {
 		for skip := 0; ; skip++ {
 			dir, log := t.TempDir(), newMemLog(t, 4)
 			for i := range 12 {
 				log.add("S:A", double(after(time.Duration(i)*time.Second), float64(i)))
 				log.add("S:B", double(after(time.Duration(i)*time.Second), float64(i)))
 			}
-			files := partition.NewFaultFS(partition.OSFS{})
-			a := open(t, dir, log, func(o *Options) { o.FS, o.SyncPerFile = files, op == partition.OpSync })
-			files.Fail(partition.Fault{Op: op, Skip: skip, Err: syscall.EIO, Written: skip % 7})
-			failed := 0
+			files := partition.NewFaultFS(syncfsFS{})
+			r := record(t, dir, log, files)
+			change := func(o *Options) { o.FS, o.SyncPerFile, o.SyncLog = files, perFile, r.syncLog }
+			a := open(t, dir, log, change)
+			begun := files.Steps(partition.OpAny)
+			files.Fail(partition.Fault{Op: partition.OpAny, Skip: skip, Err: syscall.EIO, Written: skip % 7})
 			work(t, a, log, 7, func() bool {
-				if a.flush(t.Context()) != nil {
-					failed++
-				}
+				_ = a.flush(t.Context()) // a planned failure
 				return true
 			})
 			crash(t, a)
-			if err := files.PowerCut(nil); err != nil {
+			steps := files.Steps(partition.OpAny) - begun
+			if err := files.PowerCutAtRandom(rand.New(rand.NewPCG(uint64(skip), 5))); err != nil {
 				t.Fatal(err)
 			}
-			run(t, open(t, dir, log))
+			files.Heal()
+			run(t, open(t, dir, log, change))
 			checkAgainstOracle(t, dir, log)
 			if t.Failed() {
-				t.Fatalf("after %s number %d failed", op, skip)
+				t.Fatalf("after step %d failed, per file %v", skip, perFile)
 			}
-			if failed == 0 {
+			if steps <= skip {
+				if steps < 20 {
+					t.Errorf("only %d steps could fail", steps)
+				}
 				break
 			}
+		}
+	}
+}
+
+// TestEachStepOfTheTrashMayFail fails each step of a deletion and of its
+// restoration in turn, with a power cut behind it: each file is in one place, and
+// doing it again completes it.
+func TestEachStepOfTheTrashMayFail(t *testing.T) {
+	for skip, done := 0, false; !done; skip++ {
+		dir, log := t.TempDir(), newMemLog(t, 4)
+		for i := range 9 {
+			log.add("P:X", double(after(time.Duration(i)*20*time.Minute), float64(i)))
+		}
+		run(t, open(t, dir, log))
+		want := read(t, dir, "P:X")
+		rng := rand.New(rand.NewPCG(uint64(skip), 6))
+		files := partition.NewFaultFS(syncfsFS{})
+		a := open(t, dir, log, func(o *Options) { o.FS = files })
+		now := time.Unix(1_800_000_000, 0)
+		files.Fail(partition.Fault{Op: partition.OpAny, Skip: skip, Err: syscall.EIO, Lasting: true})
+		_, trashed := a.trash("P:X", now)
+		_, restored := a.restore("P:X", time.Time{})
+		done = trashed == nil && restored == nil
+		if err := files.PowerCutAtRandom(rng); err != nil {
+			t.Fatal(err)
+		}
+		files.Heal()
+		if _, err := a.trash("P:X", now); err != nil {
+			t.Fatalf("step %d: deleted again: %v", skip, err)
+		}
+		if left := read(t, dir, "P:X"); len(left) != 0 {
+			t.Fatalf("step %d: deleted, and %d samples are left", skip, len(left))
+		}
+		if _, err := a.restore("P:X", time.Time{}); err != nil {
+			t.Fatalf("step %d: restored again: %v", skip, err)
+		}
+		if got := read(t, dir, "P:X"); !slices.Equal(got, want) {
+			t.Fatalf("step %d (%v, %v): restored %d samples, want %d", skip, trashed, restored, len(got), len(want))
+		}
+		crash(t, a)
+		if done && skip < 20 {
+			t.Errorf("only %d steps could fail", skip)
 		}
 	}
 }

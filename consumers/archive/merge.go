@@ -22,6 +22,7 @@ type Late struct {
 // Placed is what became of a late sample.
 type Placed struct {
 	Outcome partition.Outcome // Waits: it is not in a file, and Why says why not
+	Reason  string            // of Why, as of a drop: type, nanos, damaged, too_new or file
 	Why     error
 }
 
@@ -75,12 +76,17 @@ const (
 // Files are written aside, by the caller's goroutine; the archive's own only
 // puts them in place.
 func (a *Archive) Merge(ctx context.Context, pv schema.PVName, late []Late) (Merged, error) {
+	return a.merge(ctx, pv, late, false)
+}
+
+// merge is Merge, or with dry finds what it would do.
+func (a *Archive) merge(ctx context.Context, pv schema.PVName, late []Late, dry bool) (Merged, error) {
 	release, err := a.hold(pv)
 	if err != nil {
 		return Merged{}, err
 	}
 	defer release()
-	m := merging{a: a, pv: pv, late: late, what: fmt.Sprintf("merge %d samples into the files of %s", len(late), pv)}
+	m := merging{a: a, pv: pv, late: late, dry: dry, what: fmt.Sprintf("merge %d samples into the files of %s", len(late), pv)}
 	m.done.Placed = make([]Placed, len(late))
 	err = m.run(ctx)
 	return m.done, m.fault(err)
@@ -92,6 +98,7 @@ type merging struct {
 	pv   schema.PVName
 	late []Late
 	what string
+	dry  bool
 	done Merged
 
 	info  *schema.TypeInfo
@@ -113,7 +120,7 @@ func (m *merging) run(ctx context.Context) error {
 		if err == nil {
 			continue
 		}
-		if schema.CodeOf(err) == schema.Unavailable || ctx.Err() != nil || m.a.storeFault(err) {
+		if schema.CodeOf(err) == schema.Unavailable || ctx.Err() != nil || m.a.storeFault("", err) {
 			return err
 		}
 		m.refuse(t.late, err)
@@ -150,7 +157,7 @@ func (m *merging) look(context.Context) error {
 func (m *merging) refuse(late []int, why error) {
 	for _, i := range late {
 		if p := &m.done.Placed[i]; p.Outcome == partition.Waits && p.Why == nil {
-			p.Why = why
+			p.Reason, p.Why = reasonFile, why
 		}
 	}
 }
@@ -164,7 +171,7 @@ func (m *merging) fault(err error) error {
 		return schema.Errorf(schema.Unavailable, "%s: the store is full: make room and try again: %w", m.what, err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return schema.Errorf(schema.Unavailable, "%s: it was ended: %w", m.what, err)
-	case m.a.storeFault(err):
+	case m.a.storeFault("", err):
 		return schema.Errorf(schema.Unavailable, "%s: the store fails: %w", m.what, err)
 	}
 	return fmt.Errorf("%s: %w", m.what, err)

@@ -42,6 +42,11 @@ func (o *merge) run(ctx context.Context) error {
 	if err := o.begin(); err != nil {
 		return err
 	}
+	if o.dry {
+		err := o.plan.End()
+		o.tell()
+		return err
+	}
 	for try := 1; ; try++ {
 		if err := o.write(ctx); err != nil {
 			return err
@@ -140,10 +145,15 @@ func (o *merge) end(ctx context.Context, last bool) error {
 		return err // an earlier process may have written what is there
 	}
 	o.placed = true
+	o.tell()
+	return nil
+}
+
+// tell gives the outcomes to whoever asked.
+func (o *merge) tell() {
 	for k, outcome := range o.plan.Outcomes() {
 		o.done.Placed[o.target.late[k]].Outcome = outcome
 	}
-	return nil
 }
 
 // lengthNow is how far the file has grown.

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"pvlog/consumers/filter"
 	"pvlog/consumers/partition"
 	"pvlog/schema"
 )
@@ -33,13 +34,13 @@ func (m *merging) targets() ([]*target, error) {
 	byPath := map[string]*target{}
 	var all []*target
 	for i, late := range m.late {
-		if why := m.allowed(late); why != nil {
-			m.done.Placed[i].Why = why
+		if reason, why := m.allowed(late); why != nil {
+			m.done.Placed[i] = Placed{Reason: reason, Why: why}
 			continue
 		}
 		t := placeFor(tiers, m.f.key, late.Time)
 		outcome, err := elsewhere(tiers, t.path, late)
-		if m.done.Placed[i] = (Placed{outcome, err}); outcome != partition.Waits || err != nil {
+		if m.done.Placed[i] = (Placed{outcome, reasonFile, err}); outcome != partition.Waits || err != nil {
 			continue
 		}
 		if known := byPath[t.path]; known != nil {
@@ -82,23 +83,23 @@ func (m *merging) list() ([]storeFiles, error) {
 }
 
 // allowed says why a sample may stand in no file of the PV, or nil.
-func (m *merging) allowed(late Late) error {
+func (m *merging) allowed(late Late) (reason string, why error) {
 	switch {
 	case late.Type != m.info.DBRType:
-		return schema.Errorf(schema.Conflict, "the sample is %v, PV %s is registered as %v", late.Type, m.pv, m.info.DBRType)
+		return string(filter.Type), schema.Errorf(schema.Conflict, "the sample is %v, PV %s is registered as %v", late.Type, m.pv, m.info.DBRType)
 	case !late.Time.Legal():
-		return schema.Errorf(schema.Invalid, "%d nanoseconds are no time", late.Time.Nsec)
+		return string(filter.Nanos), schema.Errorf(schema.Invalid, "%d nanoseconds are no time", late.Time.Nsec)
 	case late.Time.After(m.floor) && late.Time.After(m.until):
-		return schema.Errorf(schema.Conflict, "at %v, later than anything of PV %s: samples that are on their way would come too late for its file: try again when that time is over", late.Time, m.pv)
+		return reasonTooNew, schema.Errorf(schema.Conflict, "at %v, later than anything of PV %s: samples that are on their way would come too late for its file: try again when that time is over", late.Time, m.pv)
 	}
 	event, err := schema.ScanEvent(late.Event)
+	if err == nil && event.Time(late.Time.Year()) != late.Time {
+		err = fmt.Errorf("the sample's own time is %v, not %v", event.Time(late.Time.Year()), late.Time)
+	}
 	if err != nil {
-		return schema.Errorf(schema.Invalid, "%w", err)
+		return string(filter.Damaged), schema.Errorf(schema.Invalid, "%w", err)
 	}
-	if event.Time(late.Time.Year()) != late.Time {
-		return schema.Errorf(schema.Invalid, "the sample's own time is %v, not %v", event.Time(late.Time.Year()), late.Time)
-	}
-	return nil
+	return "", nil
 }
 
 // placeFor is the partition of an instant. Finer tiers hold what is newer, and

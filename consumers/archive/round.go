@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 	"time"
 
 	"pvlog/consumers/filter"
@@ -56,7 +57,7 @@ func (a *Archive) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.makeDurable(ctx, appends, dirs); err != nil {
+	if appends, err = a.makeDurable(ctx, appends, dirs); err != nil {
 		return err
 	}
 	a.commit(appends)
@@ -87,6 +88,7 @@ func (a *Archive) appendAll() (appends []written, dirs []string, err error) {
 func (a *Archive) append(f *pvFiles) (written, []string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	a.progress()
 	if len(f.parts) == 0 {
 		delete(a.dirty, f)
 		return written{}, nil, nil
@@ -97,7 +99,7 @@ func (a *Archive) append(f *pvFiles) (written, []string, error) {
 		return written{f: f, part: p, length: length}, dirs, nil
 	}
 	err = fmt.Errorf("append %d samples of %s to %s: %w", len(p.refs), f.pv, f.file.path, err)
-	if a.storeFault(err) {
+	if a.storeFault(f.file.path, err) {
 		return written{}, dirs, err
 	}
 	a.rejectPart(f, p, err)
@@ -108,21 +110,26 @@ func (a *Archive) appendPart(f *pvFiles, p *unwritten) (int64, []string, error) 
 	if err := a.openPart(f, p); err != nil {
 		return 0, nil, err
 	}
-	if f.file.tried {
+	path, length, tried := f.file.path, f.file.length, f.file.tried
+	f.file.tried = true
+	var header []byte
+	if length == 0 {
+		header = partition.AppendHeader(nil, partition.Header{Type: p.typ, PV: f.pv, Year: p.year})
+	}
+	// Only this goroutine changes what is used here. Whoever reads the PV's
+	// buffers does not wait for the disk.
+	f.mu.Unlock()
+	defer f.mu.Lock()
+	if tried {
 		// An earlier append may have left bytes here, or, after a failed sync,
 		// only in the page cache: they are not believed.
-		a.appender.Release(f.file.path)
-		if err := partition.Truncate(a.opt.FS, f.file.path, f.file.length); err != nil {
+		a.appender.Release(path)
+		if err := partition.Truncate(a.opt.FS, path, length); err != nil {
 			return 0, nil, err
 		}
 	}
-	f.file.tried = true
-	var header []byte
-	if f.file.length == 0 {
-		header = partition.AppendHeader(nil, partition.Header{Type: p.typ, PV: f.pv, Year: p.year})
-	}
 	a.metrics.files.Inc()
-	return a.appender.Append(f.file.path, header, p.lines, f.file.length)
+	return a.appender.Append(path, header, p.lines, length)
 }
 
 // openPart makes f.file the file of the part, reading what is there already.
@@ -169,26 +176,46 @@ func (a *Archive) rejectPart(f *pvFiles, p *unwritten, cause error) {
 }
 
 // makeDurable syncs what the round wrote and, if samples were dropped since
-// the last round, the log that holds them (D6).
-func (a *Archive) makeDurable(ctx context.Context, appends []written, dirs []string) error {
-	if err := a.publishDrops(ctx); err != nil {
-		return err
+// the last round, the log that holds them (D6). It gives what is durable in
+// files: all, but for files that were found to be damaged.
+func (a *Archive) makeDurable(ctx context.Context, appends []written, dirs []string) (kept []written, err error) {
+	single := a.singly
+	if single {
+		if appends, err = a.syncSingly(appends, dirs); err != nil {
+			a.appender.Close()
+			return nil, err
+		}
 	}
+	if err := a.publishDrops(ctx); err != nil {
+		return nil, err
+	}
+	if !single {
+		if err := a.syncAll(appends, dirs); err != nil {
+			return nil, err
+		}
+	}
+	if !a.dropped {
+		return appends, nil
+	}
+	if err := a.syncLog(); err != nil {
+		return nil, fmt.Errorf("make the drop log durable: %w", err)
+	}
+	a.dropped = false
+	return appends, nil
+}
+
+// syncAll makes all that the round wrote durable at once.
+func (a *Archive) syncAll(appends []written, dirs []string) error {
 	paths := make([]string, len(appends))
 	for i, w := range appends {
 		paths[i] = w.f.file.path
 	}
+	a.progress()
 	if err := a.syncer.Sync(paths, dirs); err != nil {
 		a.appender.Close()
+		a.singly = errors.Is(err, syscall.EIO)
 		return fmt.Errorf("make %d partitions durable: %w", len(paths), err)
 	}
-	if !a.dropped {
-		return nil
-	}
-	if err := a.opt.SyncLog(); err != nil {
-		return fmt.Errorf("make the drop log durable: %w", err)
-	}
-	a.dropped = false
 	return nil
 }
 
@@ -198,6 +225,7 @@ func (a *Archive) commit(appends []written) {
 		w.f.mu.Lock()
 		w.f.file.length, w.f.file.tried = w.length, false
 		w.f.file.last = w.part.last
+		delete(a.strikes, w.f.file.path)
 		a.metrics.stored.Add(float64(len(w.part.refs)))
 		a.metrics.events.Add(float64(len(w.part.refs)))
 		a.tallyStored(w.f.tally, len(w.part.refs), w.part.last)
@@ -234,6 +262,8 @@ func (a *Archive) acknowledge(ctx context.Context) error {
 		return nil
 	}
 	a.keepTallies(mark)
+	a.rest()
+	defer a.progress()
 	if err := a.opt.Source.Ack(ctx, mark); err != nil {
 		a.lose(ctx, "acknowledge", err)
 		return ctx.Err()

@@ -113,8 +113,8 @@ func (a *Archive) rememberStore(s Store) error {
 
 // CloseStore gives the locks back.
 func (a *Archive) CloseStore() error {
-	if a.marks == nil {
-		return nil
+	if a.marks == nil || a.abandoned {
+		return nil // what hangs may still write: the locks end with the process
 	}
 	err := errors.Join(a.syncer.Close(), closeAll(a.marks))
 	a.marks = nil

@@ -14,13 +14,16 @@ type Unwritten struct {
 
 // Tail gives the samples of a PV that are not yet known to be in a file, oldest
 // first. Some may be in the file already: whoever reads both takes the tail
-// first and then the files, and goes by time.
+// first and then the files, and goes by time. While the PV's own file does not
+// answer there are none.
 func (a *Archive) Tail(pv schema.PVName) []Unwritten {
 	f := a.known(pv)
 	if f == nil {
 		return nil
 	}
-	f.mu.Lock()
+	if !f.lockSoon() {
+		return nil
+	}
 	defer f.mu.Unlock()
 	var tail []Unwritten
 	for _, p := range f.parts {

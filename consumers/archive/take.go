@@ -56,6 +56,7 @@ func (a *Archive) take(ctx context.Context, m *streams.Message) bool {
 		return true
 	}
 	a.metrics.received.Add(float64(len(m.Samples)))
+	a.progress()
 	taken := 0
 	rest := func(context.Context) (err error) {
 		taken, err = a.takeFrom(m, taken)
@@ -131,7 +132,7 @@ func (a *Archive) takeSample(f *pvFiles, info *schema.TypeInfo, m *streams.Messa
 // faultOrDrop gives back a fault of the store and makes a drop of a fault that
 // is this PV's alone (D5).
 func (a *Archive) faultOrDrop(f *pvFiles, m *streams.Message, i int, err error) error {
-	if a.storeFault(err) {
+	if a.storeFault(string(m.PV), err) {
 		return err
 	}
 	a.tallyDrop(f, m, filter.File)
@@ -241,6 +242,8 @@ func (a *Archive) publishDrops(ctx context.Context) error {
 	if len(a.drops) == 0 {
 		return nil
 	}
+	a.rest()
+	defer a.progress()
 	if err := a.opt.Drops.Append(ctx, a.drops); err != nil {
 		return fmt.Errorf("publish %d drops: %w", len(a.drops), err)
 	}

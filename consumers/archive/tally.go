@@ -75,9 +75,17 @@ func (a *Archive) addDrops(t *tally, reason filter.Reason, n int) {
 }
 
 // clearDrops counts a PV's drops of a reason from 0 again: their cause is gone.
-// A tally that is in use is changed under its PV's lock, another one is replaced:
-// somebody may be reading it.
+// The file knows it at once: there may be no round for long.
 func (a *Archive) clearDrops(pv schema.PVName, reason filter.Reason) {
+	a.clearTally(pv, reason)
+	if len(a.tallies.changed) > 0 {
+		a.keepTallies(a.tallies.upTo)
+	}
+}
+
+// clearTally is that in memory. A tally that is in use is changed under its PV's
+// lock, another one is replaced: somebody may be reading it.
+func (a *Archive) clearTally(pv schema.PVName, reason filter.Reason) {
 	if f := a.known(pv); f != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -139,7 +147,9 @@ func (a *Archive) Status(pv schema.PVName) (Status, bool) {
 	if f == nil {
 		return kept, ok
 	}
-	f.mu.Lock()
+	if !f.lockSoon() {
+		return kept, ok
+	}
 	defer f.mu.Unlock()
 	s := f.tally.status()
 	s.Last, s.Path, s.Bytes = f.last, f.file.path, f.file.length
@@ -199,7 +209,7 @@ func (a *Archive) writeTallies(seq uint64) error {
 		})
 		all := slices.Collect(maps.Values(s.byPV))
 		a.mu.Unlock()
-		n, err := replaceTallies(s.path, appendTallies(nil, all, seq))
+		n, err := replaceTallies(a.opt.FS, s.path, appendTallies(nil, all, seq))
 		if err != nil {
 			return err
 		}
@@ -207,7 +217,7 @@ func (a *Archive) writeTallies(seq uint64) error {
 		clear(s.changed)
 		return nil
 	}
-	n, err := appendToFile(s.path, appendTallies(nil, slices.Collect(maps.Keys(s.changed)), seq), s.size)
+	n, err := appendToFile(a.opt.FS, s.path, appendTallies(nil, slices.Collect(maps.Keys(s.changed)), seq), s.size)
 	if err != nil {
 		return err
 	}

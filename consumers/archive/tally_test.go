@@ -146,7 +146,10 @@ func TestCountersThatCannotBeWrittenStopNothing(t *testing.T) {
 	dir, log := t.TempDir(), newMemLog(t, 1)
 	a := open(t, dir, log)
 	path := a.tallies.path
-	a.tallies.path = filepath.Join(dir, "none", "file")
+	a.tallies.path = filepath.Join(path+".none", "file")
+	if err := os.WriteFile(filepath.Dir(a.tallies.path), nil, 0o600); err != nil { // no folder
+		t.Fatal(err)
+	}
 	log.add("P", double(after(0), 1))
 	flushed(t, a)
 	if log.acked() != 1 || a.Health().Fault != nil {

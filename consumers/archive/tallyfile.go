@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"pvlog/consumers/filter"
+	"pvlog/consumers/partition"
 	"pvlog/schema"
 )
 
@@ -29,8 +30,8 @@ import (
 //
 // Counters are whole numbers and not differences, so the newest line of a PV is
 // what counts, and a block that is torn or damaged costs one round. The file is
-// written anew when most of it is old. It is not made durable by itself: a power
-// cut may cost what was counted last.
+// written anew, and durably, when most of it is old; a round's block is not made
+// durable by itself: a power cut may cost what was counted last.
 const (
 	tallyName       = "archive.counters"
 	tallyVersion    = "pvlog archive counters 1\n"
@@ -76,22 +77,22 @@ func appendDrops(b []byte, drops map[filter.Reason]uint64) []byte {
 	return b
 }
 
-// replaceTallies makes the file of one block.
-func replaceTallies(path string, block []byte) (int64, error) {
+// replaceTallies makes the file of one block, or leaves the one that was.
+func replaceTallies(fsys partition.FS, path string, block []byte) (int64, error) {
 	content := append([]byte(tallyVersion), block...)
-	next := path + ".new"
-	if err := os.WriteFile(next, content, 0o644); err != nil {
-		return 0, fmt.Errorf("write counters: %w", err)
-	}
-	if err := os.Rename(next, path); err != nil {
+	err := partition.Replace(fsys, path, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+	if err != nil {
 		return 0, fmt.Errorf("replace counters: %w", err)
 	}
 	return int64(len(content)), nil
 }
 
 // appendToFile adds a block at the end of what is known to be whole.
-func appendToFile(path string, block []byte, at int64) (int64, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0o644)
+func appendToFile(fsys partition.FS, path string, block []byte, at int64) (int64, error) {
+	f, err := fsys.OpenFile(path, os.O_WRONLY, 0o644)
 	if err != nil {
 		return 0, fmt.Errorf("open counters: %w", err)
 	}

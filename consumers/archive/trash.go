@@ -64,7 +64,7 @@ func (a *Archive) trash(pv schema.PVName, now time.Time) (folder string, err err
 		folder = cmp.Or(folder, bin)
 		for _, file := range files {
 			a.appender.Release(file.Path)
-			if err := moveTo(s.Root, bin, file.Path); err != nil {
+			if err := a.moveTo(s.Root, bin, file.Path); err != nil {
 				return folder, fmt.Errorf("move %s to the trash: %w", file.Path, err)
 			}
 		}
@@ -114,7 +114,7 @@ func (a *Archive) restore(pv schema.PVName, since time.Time) (Restored, error) {
 		}
 		for _, file := range files {
 			restored.Folder = cmp.Or(restored.Folder, bin)
-			place, err := restoreFile(s.Root, bin, file.Path)
+			place, err := a.restoreFile(s.Root, bin, file.Path)
 			if err != nil {
 				return restored, fmt.Errorf("move %s back from the trash: %w", file.Path, err)
 			}
@@ -135,7 +135,7 @@ func (a *Archive) restore(pv schema.PVName, since time.Time) (Restored, error) {
 
 // restoreFile moves a file back from the trash, but for one whose place below
 // root is taken, which it gives.
-func restoreFile(root, bin, path string) (taken string, err error) {
+func (a *Archive) restoreFile(root, bin, path string) (taken string, err error) {
 	below, err := filepath.Rel(bin, path)
 	if err != nil {
 		return "", err
@@ -146,7 +146,7 @@ func restoreFile(root, bin, path string) (taken string, err error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	return "", moveTo(bin, root, path)
+	return "", a.moveTo(bin, root, path)
 }
 
 // newestDeletion is the name of the newest folder that has partitions of a PV
@@ -200,20 +200,12 @@ func (a *Archive) forgetPV(pv schema.PVName) {
 }
 
 // moveTo moves a file from below one folder to the same place below another.
-func moveTo(from, to, path string) error {
+func (a *Archive) moveTo(from, to, path string) error {
 	below, err := filepath.Rel(from, path)
 	if err != nil {
 		return err
 	}
-	target := filepath.Join(to, below)
-	made, err := makeFolder(filepath.Dir(target), to)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(path, target); err != nil {
-		return err
-	}
-	return syncDirs(append(made, filepath.Dir(target), filepath.Dir(path)))
+	return partition.Move(a.opt.FS, path, filepath.Join(to, below))
 }
 
 // makeFolder makes a folder below top, and gives the folders that got an entry

@@ -42,7 +42,7 @@ func examined(t testing.TB, path string) (Report, []Problem) {
 }
 
 // lines of the test PV: second, value.
-func doubles(pairs ...float64) (b []byte) {
+func doublesOf(pairs ...float64) (b []byte) {
 	for i := 0; i < len(pairs); i += 2 {
 		b = AppendLine(b, double(at(int64(pairs[i]), 0), pairs[i+1]))
 	}
@@ -64,7 +64,7 @@ func damagedFiles() map[string]struct {
 	readable int
 	want     map[Kind]int
 } {
-	head, good := doubleHeader(), doubles(1, 1, 2, 2, 3, 3)
+	head, good := doubleHeader(), doublesOf(1, 1, 2, 2, 3, 3)
 	otherYear := AppendHeader(nil, Header{Type: schema.ScalarDouble, PV: "T:X", Year: year - 1})
 	short := AppendLine(nil, schema.AppendSint(schema.AppendHead(nil, at(9, 0)), 5))
 	withField := AppendLine(nil, schema.AppendField(double(at(3, 0), 3), "EGU", "mm"))
@@ -82,22 +82,22 @@ func damagedFiles() map[string]struct {
 		"part of a header":        {head[:7], 0, map[Kind]int{NoHeader: 1}},
 		"garbage":                 {[]byte("no partition\nat all\n"), 0, map[Kind]int{NoHeader: 1}},
 		"zeros":                   {make([]byte, 4096), 0, map[Kind]int{NoHeader: 1}},
-		"torn tail":               {join(head, good, doubles(4, 4)[:9]), 3, map[Kind]int{Torn: 1}},
+		"torn tail":               {join(head, good, doublesOf(4, 4)[:9]), 3, map[Kind]int{Torn: 1}},
 		"torn tail that parses":   {join(head, good, double(at(4, 0), 4)), 3, map[Kind]int{Torn: 1}},
 		"zeros at the end":        {join(head, good, make([]byte, 5000)), 3, map[Kind]int{Zeros: 1}},
 		"zeros before a sample":   {join(head, make([]byte, 700), good), 2, map[Kind]int{Zeros: 1}},
 		"zeros as a line":         {join(head, make([]byte, 70), []byte{newline}, good), 3, map[Kind]int{Zeros: 1}},
-		"lost LF":                 {join(head, good, lostLF10(4), doubles(5, 5)), 5, map[Kind]int{LostLF: 1}},
+		"lost LF":                 {join(head, good, lostLF10(4), doublesOf(5, 5)), 5, map[Kind]int{LostLF: 1}},
 		"lost LF at the end":      {join(head, good, lostLF10(4)), 4, map[Kind]int{LostLF: 1}},
-		"garbage between":         {join(head, good, []byte("garbage\n"), doubles(4, 4)), 4, map[Kind]int{BadLine: 1}},
-		"empty line":              {join(head, good, []byte{newline}, doubles(4, 4)), 4, map[Kind]int{BadLine: 1}},
-		"another type":            {join(head, good, short, doubles(10, 4)), 4, map[Kind]int{WrongType: 1}},
-		"order":                   {join(head, doubles(1, 1, 3, 3, 2, 2, 4, 4)), 4, map[Kind]int{Order: 1}},
-		"duplicate":               {join(head, good, doubles(3, 3, 4, 4)), 4 + 1, map[Kind]int{Duplicate: 1}},
-		"conflict":                {join(head, good, doubles(3, 9, 4, 4)), 4 + 1, map[Kind]int{Conflict: 1}},
+		"garbage between":         {join(head, good, []byte("garbage\n"), doublesOf(4, 4)), 4, map[Kind]int{BadLine: 1}},
+		"empty line":              {join(head, good, []byte{newline}, doublesOf(4, 4)), 4, map[Kind]int{BadLine: 1}},
+		"another type":            {join(head, good, short, doublesOf(10, 4)), 4, map[Kind]int{WrongType: 1}},
+		"order":                   {join(head, doublesOf(1, 1, 3, 3, 2, 2, 4, 4)), 4, map[Kind]int{Order: 1}},
+		"duplicate":               {join(head, good, doublesOf(3, 3, 4, 4)), 4 + 1, map[Kind]int{Duplicate: 1}},
+		"conflict":                {join(head, good, doublesOf(3, 9, 4, 4)), 4 + 1, map[Kind]int{Conflict: 1}},
 		"repeated with a field":   {join(head, good, withField), 4, map[Kind]int{Conflict: 1}},
-		"joined":                  {join(head, good, head, doubles(4, 4)), 4, map[Kind]int{Joined: 1}},
-		"joined with another":     {join(head, good, otherYear, doubles(4, 4)), 4, map[Kind]int{Joined: 1}},
+		"joined":                  {join(head, good, head, doublesOf(4, 4)), 4, map[Kind]int{Joined: 1}},
+		"joined with another":     {join(head, good, otherYear, doublesOf(4, 4)), 4, map[Kind]int{Joined: 1}},
 		"another year":            {join(head, good, nextYear), 4, map[Kind]int{Outside: 1}},
 		"nanoseconds":             {join(head, good, AppendLine(nil, double(at(4, 2e9), 4))), 4, map[Kind]int{BadTime: 1}},
 		"a field without a value": {join(head, good, badField), 4, map[Kind]int{BadValue: 1}},
@@ -136,15 +136,15 @@ func nonNil(m map[Kind]int) map[Kind]int {
 // TestExamineSaysWhere requires that the bytes at each problem's offset are
 // those of the line that it numbers.
 func TestExamineSaysWhere(t *testing.T) {
-	file := join(doubleHeader(), doubles(1, 1), []byte("garbage\n"), doubles(2, 2, 2, 3), lostLF10(4), doubles(3, 3), doubles(5, 5)[:5])
+	file := join(doubleHeader(), doublesOf(1, 1), []byte("garbage\n"), doublesOf(2, 2, 2, 3), lostLF10(4), doublesOf(3, 3), doublesOf(5, 5)[:5])
 	_, problems := examined(t, stand(t, file))
 	want := []struct {
 		kind   Kind
 		line   int
 		begins []byte
 	}{
-		{BadLine, 3, []byte("garbage\n")}, {Conflict, 5, doubles(2, 3)}, {LostLF, 6, lostLF10(4)},
-		{Order, 8, doubles(3, 3)}, {Torn, 9, doubles(5, 5)[:5]},
+		{BadLine, 3, []byte("garbage\n")}, {Conflict, 5, doublesOf(2, 3)}, {LostLF, 6, lostLF10(4)},
+		{Order, 8, doublesOf(3, 3)}, {Torn, 9, doublesOf(5, 5)[:5]},
 	}
 	if len(problems) != len(want) {
 		t.Fatalf("%+v", problems)
@@ -161,7 +161,7 @@ func TestExamineSaysWhere(t *testing.T) {
 }
 
 func TestExamineJudgesNames(t *testing.T) {
-	file := join(doubleHeader(), doubles(1, 1))
+	file := join(doubleHeader(), doublesOf(1, 1))
 	tests := map[string]struct {
 		path, root string
 		want       map[Kind]int

@@ -27,10 +27,11 @@ const (
 // Fault is one planned failure.
 type Fault struct {
 	Op      Op
-	Skip    int   // let so many such steps pass before
-	Err     error // what the step gives: syscall.ENOSPC, ...
-	Written int   // of a failing write: bytes that reach the file nevertheless
-	Lasting bool  // fail every step after as well, until Heal
+	Path    string // only on this file; "" is any
+	Skip    int    // let so many such steps pass before
+	Err     error  // what the step gives: syscall.ENOSPC, ...
+	Written int    // of a failing write: bytes that reach the file nevertheless
+	Lasting bool   // fail every step after as well, until Heal
 }
 
 // FaultFS is an [FS] for tests of crash safety, in this package and in those
@@ -49,6 +50,7 @@ type FaultFS struct {
 	names  []nameChange // not durable, oldest first
 	steps  map[Op]int
 	lies   bool
+	hang   *hang // nil: the disk answers
 }
 
 // NewFaultFS wraps a file system.
@@ -86,13 +88,14 @@ func (f *FaultFS) Steps(op Op) int {
 }
 
 // step counts a step and gives the fault that is due.
-func (f *FaultFS) step(op Op) *Fault {
+func (f *FaultFS) step(op Op, path string) *Fault {
+	f.hold(op)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.steps[op]++
 	f.steps[OpAny]++
 	for i, fault := range f.faults {
-		if fault.Op != op && fault.Op != OpAny {
+		if fault.Op != op && fault.Op != OpAny || fault.Path != "" && fault.Path != path {
 			continue
 		}
 		if fault.Skip > 0 {
@@ -108,7 +111,7 @@ func (f *FaultFS) step(op Op) *Fault {
 }
 
 func (f *FaultFS) fail(op Op, path string) error {
-	if fault := f.step(op); fault != nil {
+	if fault := f.step(op, path); fault != nil {
 		return &os.PathError{Op: string(op), Path: path, Err: fault.Err}
 	}
 	return nil
@@ -149,7 +152,7 @@ type faultHandle struct {
 }
 
 func (h *faultHandle) WriteAt(b []byte, offset int64) (n int, err error) {
-	fault := h.fs.step(OpWrite)
+	fault := h.fs.step(OpWrite, h.path)
 	if fault != nil {
 		b = b[:min(fault.Written, len(b))]
 	}

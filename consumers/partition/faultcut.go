@@ -67,7 +67,7 @@ func (w *written) synced(ok bool) {
 			w.durable = c.apply(w.durable)
 		}
 	}
-	w.pending = slices.DeleteFunc(w.pending, func(c change) bool { return !c.lost })
+	w.pending = nil
 }
 
 // PowerCut leaves of each file what was durable, and of what stands in it

@@ -73,6 +73,13 @@ func splitName(path string) (before, suffix string) {
 	return bare[:begin], bare[begin:]
 }
 
+// SuffixOf gives the granularity and the first second that a file's name tells, as
+// [Placed] does; ok is false for a name that is not that of a partition.
+func SuffixOf(path string) (g Granularity, start int64, ok bool) {
+	_, suffix := splitName(path)
+	return suffixOf(suffix)
+}
+
 // suffixOf finds the granularity that a suffix is of.
 func suffixOf(suffix string) (Granularity, int64, bool) {
 	for i := len(granularities) - 1; i >= 0; i-- {

@@ -15,10 +15,22 @@ import (
 	"pvlog/schema"
 )
 
-// repaired repairs a file whose root is two folders above it.
+// quickFS makes nothing durable: most tests are not about that.
+type quickFS struct{ OSFS }
+
+func (q quickFS) OpenFile(path string, flag int, perm os.FileMode) (Handle, error) {
+	h, err := q.OSFS.OpenFile(path, flag, perm)
+	return quickHandle{h}, err
+}
+
+type quickHandle struct{ Handle }
+
+func (quickHandle) Sync() error { return nil }
+
+// repaired repairs a file.
 func repaired(t testing.TB, path string) *Repair {
 	t.Helper()
-	r, err := RepairFile(OSFS{}, path, "", "", nil)
+	r, err := RepairFile(quickFS{}, path, "", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +54,7 @@ func told(lines []Line) (all []string) {
 	return all
 }
 
-// readable gives all samples of a file as a reader gives them.
+// readables gives all samples of a file as a reader gives them.
 func readables(t testing.TB, path string) []string {
 	t.Helper()
 	r, err := Open(path)
@@ -112,7 +124,7 @@ func lawful(t testing.TB, path string, before []byte, r *Repair, had []string) {
 			t.Fatalf("lost %s", sample)
 		}
 	}
-	again, err := RepairFile(OSFS{}, path, "", "", nil)
+	again, err := RepairFile(quickFS{}, path, "", "", nil)
 	if err != nil || again.Needed() || !bytes.Equal(slurp(t, path), after) {
 		t.Fatalf("a second repair: %v, %v", again.Before.Problems, err)
 	}
@@ -161,16 +173,16 @@ func TestRepairKeepsEverySampleThatCanBeRead(t *testing.T) {
 }
 
 func TestRepairSortsDropsAndSetsAside(t *testing.T) {
-	file := join(doubleHeader(), doubles(1, 1, 5, 5), []byte("rubbish\n"), doubles(3, 3, 2, 2, 5, 5, 3, 3, 2, 9, 7, 7), make([]byte, 99), doubles(8, 8), doubles(9, 9)[:7])
+	file := join(doubleHeader(), doublesOf(1, 1, 5, 5), []byte("rubbish\n"), doublesOf(3, 3, 2, 2, 5, 5, 3, 3, 2, 9, 7, 7), make([]byte, 99), doublesOf(8, 8), doublesOf(9, 9)[:7])
 	path := stand(t, file)
 	r := repaired(t, path)
 	if r.Sorted != 4 || r.Duplicates != 2 || r.SetAside != 1 || r.Kept != 6 || r.Recovered != 1 {
 		t.Errorf("sorted %d, duplicates %d, aside %d, kept %d, recovered %d", r.Sorted, r.Duplicates, r.SetAside, r.Kept, r.Recovered)
 	}
-	if want := join(doubleHeader(), doubles(1, 1, 2, 2, 3, 3, 5, 5, 7, 7, 8, 8)); !bytes.Equal(slurp(t, path), want) {
+	if want := join(doubleHeader(), doublesOf(1, 1, 2, 2, 3, 3, 5, 5, 7, 7, 8, 8)); !bytes.Equal(slurp(t, path), want) {
 		t.Errorf("%q, want %q", slurp(t, path), want)
 	}
-	if want := join(doubleHeader(), doubles(2, 9)); !bytes.Equal(slurp(t, path+".aside"), want) || r.Side != path+".aside" {
+	if want := join(doubleHeader(), doublesOf(2, 9)); !bytes.Equal(slurp(t, path+".aside"), want) || r.Side != path+".aside" {
 		t.Errorf("side file %s: %q, want %q", r.Side, slurp(t, path+".aside"), want)
 	}
 	if !bytes.Equal(slurp(t, path+".bak"), file) {
@@ -184,7 +196,7 @@ func TestRepairSortsDropsAndSetsAside(t *testing.T) {
 
 func TestRepairKeepsBackupsApart(t *testing.T) {
 	dir := t.TempDir()
-	path := standAt(t, filepath.Join(dir, "sts", "T", "X:2026.pb"), join(doubleHeader(), doubles(2, 2, 1, 1)))
+	path := standAt(t, filepath.Join(dir, "sts", "T", "X:2026.pb"), join(doubleHeader(), doublesOf(2, 2, 1, 1)))
 	backups := filepath.Join(dir, "backups")
 	for n, want := range []string{"T/X:2026.pb", "T/X:2026.pb1"} {
 		before := slurp(t, path)
@@ -192,7 +204,7 @@ func TestRepairKeepsBackupsApart(t *testing.T) {
 		if err != nil || r.Backup != filepath.Join(backups, want) || !bytes.Equal(slurp(t, r.Backup), before) {
 			t.Fatalf("repair %d: backup %s, %v", n, r.Backup, err)
 		}
-		standAt(t, path, join(slurp(t, path), doubles(1, 1)))
+		standAt(t, path, join(slurp(t, path), doublesOf(1, 1)))
 	}
 }
 
@@ -209,10 +221,10 @@ func TestRepairFindsALostHeader(t *testing.T) {
 		"zeros and no end": make([]byte, 30),
 	} {
 		t.Run(name, func(t *testing.T) {
-			before := join(begin, doubles(1, 1, 3, 3, 2, 2))
+			before := join(begin, doublesOf(1, 1, 3, 3, 2, 2))
 			path := standAt(t, filepath.Join(dir, "X:2026_01_01.pb"), before)
 			r := repaired(t, path)
-			if want := join(doubleHeader(), doubles(1, 1, 2, 2, 3, 3)); !bytes.Equal(slurp(t, path), want) {
+			if want := join(doubleHeader(), doublesOf(1, 1, 2, 2, 3, 3)); !bytes.Equal(slurp(t, path), want) {
 				t.Errorf("%q, want %q (%+v)", slurp(t, path), want, r)
 			}
 			if r.HeaderFrom != filepath.Join(dir, "X:2025_12_31.pb") {
@@ -225,8 +237,8 @@ func TestRepairFindsALostHeader(t *testing.T) {
 
 // TestRepairWithAFaultLeavesTheFile lets each step of a repair fail in turn.
 func TestRepairWithAFaultLeavesTheFile(t *testing.T) {
-	before := join(doubleHeader(), doubles(2, 2, 1, 1, 2, 3))
-	want := join(doubleHeader(), doubles(1, 1, 2, 2))
+	before := join(doubleHeader(), doublesOf(2, 2, 1, 1, 2, 3))
+	want := join(doubleHeader(), doublesOf(1, 1, 2, 2))
 	for _, op := range []Op{OpOpen, OpWrite, OpTruncate, OpSync, OpRename} {
 		failed := 0
 		for skip := 0; ; skip++ {
@@ -257,7 +269,7 @@ func TestRepairWithAFaultLeavesTheFile(t *testing.T) {
 }
 
 func TestRepairRefusesAFileThatGrew(t *testing.T) {
-	path := stand(t, join(doubleHeader(), doubles(2, 2, 1, 1)))
+	path := stand(t, join(doubleHeader(), doublesOf(2, 2, 1, 1)))
 	r, err := PlanRepair(path, "", nil)
 	if err == nil {
 		err = r.Build(OSFS{}, "", "")
@@ -265,7 +277,7 @@ func TestRepairRefusesAFileThatGrew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	grown := join(slurp(t, path), doubles(3, 3))
+	grown := join(slurp(t, path), doublesOf(3, 3))
 	standAt(t, path, grown)
 	if err := r.Commit(); !errors.Is(err, ErrChanged) {
 		t.Errorf("%v", err)

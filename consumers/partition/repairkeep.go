@@ -2,6 +2,7 @@ package partition
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -77,18 +78,13 @@ func (r *Repair) keep(fsys FS, root, dir string) error {
 	if r.Backup, err = freeName(base); err != nil {
 		return err
 	}
-	from, err := os.Open(r.Path)
-	if err != nil {
-		return fmt.Errorf("back up partition: %w", err)
-	}
-	defer from.Close() //nolint:errcheck // was only read
 	to, err := BeginReplacement(fsys, r.Backup)
 	if err != nil {
 		return err
 	}
 	r.beside = append(r.beside, to)
-	if _, err := io.Copy(to, from); err != nil {
-		return fmt.Errorf("back up partition %s: %w", r.Path, err)
+	if err := CopyTo(context.Background(), to, r.Path); err != nil {
+		return fmt.Errorf("back up: %w", err)
 	}
 	return to.Sync()
 }
@@ -139,7 +135,7 @@ func freeName(base string) (string, error) {
 func sameAmong(base, path string) (string, error) {
 	for n := range maxNumber {
 		other := numbered(base, n)
-		same, err := sameContent(other, path)
+		same, err := SameContent(other, path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return "", nil
 		}
@@ -150,8 +146,34 @@ func sameAmong(base, path string) (string, error) {
 	return "", nil
 }
 
-// sameContent compares two files byte for byte.
-func sameContent(a, b string) (same bool, err error) {
+// CopyTo writes a file's bytes to w in pieces, until ctx ends.
+func CopyTo(ctx context.Context, w io.Writer, path string) (err error) {
+	from, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("copy partition: %w", err)
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	for buffer := make([]byte, copyChunk); ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := from.Read(buffer)
+		if n > 0 {
+			if _, err := w.Write(buffer[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("copy partition: %w", err)
+		}
+	}
+}
+
+// SameContent compares two files byte for byte.
+func SameContent(a, b string) (same bool, err error) {
 	fa, err := os.Open(a)
 	if err != nil {
 		return false, err

@@ -24,7 +24,7 @@ func TestVerifyTakesNoWriteForDamage(t *testing.T) {
 	writing.Go(func() {
 		defer close(done)
 		for i := range 300 {
-			line := doubles(float64(i+1), 1)
+			line := doublesOf(float64(i+1), 1)
 			for _, piece := range [][]byte{line[:5], line[5:]} {
 				if _, err := f.Write(piece); err != nil {
 					t.Error(err)

@@ -213,6 +213,10 @@ func commandOf(e *logpb.RegistryEvent) string {
 		return commandUnalias
 	case *logpb.RegistryEvent_FlagSet:
 		return commandFlag
+	case *logpb.RegistryEvent_Retyped:
+		return commandRetype
+	case *logpb.RegistryEvent_Joined:
+		return commandJoin
 	}
 	return ""
 }

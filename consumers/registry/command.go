@@ -127,6 +127,8 @@ const (
 	commandFlag    = "set_flag"
 	commandExpire  = "expire"
 	commandUndo    = "undo"
+	commandRetype  = "retype"
+	commandJoin    = "join"
 )
 
 // Of all commands: more than 1,000 PVs are one change that goes in batches,

@@ -58,6 +58,12 @@ func (p *past) visit(at uint64, e *logpb.RegistryEvent) error {
 	was := p.now
 	p.now, _ = stepChecked(p.now, followed{at, e})
 	p.last = at
+	if e.GetReplayed() != nil { // changes nothing of the PV
+		if at == p.seq {
+			p.event = e
+		}
+		return nil
+	}
 	if e.GetStarted() != nil {
 		p.started = p.started || p.event != nil
 	}
@@ -126,6 +132,7 @@ func (p *past) find(seq uint64) *deed {
 var did = map[string]string{
 	commandArchive: "requested", commandPause: "paused", commandResume: "resumed", commandStop: "stopped", commandDelete: "deleted",
 	commandChange: "configured", commandStarted: "configured at its first connection", commandDefine: "defined", commandAlias: "made an alias", commandUnalias: "no alias any more", commandFlag: "set",
+	commandRetype: "given another type", commandJoin: "joined with another PV",
 }
 
 // String says what was done, who did it and when.
@@ -147,6 +154,9 @@ func (p *past) refusal(pv schema.PVName) error {
 	}
 	if heard(p.event) {
 		return schema.Errorf(schema.Invalid, "event %d of PV %s is what its IOC said: there is nothing to undo", p.seq, pv)
+	}
+	if p.event.GetReplayed() != nil {
+		return schema.Errorf(schema.Invalid, "event %d of PV %s tells of replayed samples, which stay in its files: there is nothing to undo", p.seq, pv)
 	}
 	if p.own.latest != p.seq {
 		return schema.Errorf(schema.Conflict, "PV %s: event %d is not the last word on what it did: event %d is (%s): undo that one", pv, p.seq, p.own.latest, p.own)

@@ -69,6 +69,14 @@ type Options struct {
 	// or never went, which is no error; its error leaves the PV deleted. nil:
 	// data stays where it is.
 	Restore func(ctx context.Context, pv schema.PVName) error
+	// Revert brings back the files that a change of type had converted, from the
+	// folder kept of the trash, before an undo gives the PV the type to, and names
+	// the folder with those that it replaced. It may be called again for files
+	// that are back. Its error leaves the type as it is. nil: files stay.
+	Revert func(ctx context.Context, pv schema.PVName, kept string, to schema.DBRType) (again string, err error)
+	// Unjoin brings back the files of a PV that was joined with another one, from
+	// the folder kept of the trash, as Restore does.
+	Unjoin func(ctx context.Context, pv schema.PVName, kept string) error
 }
 
 // Registry is the state of all PVs, derived from the event log.

@@ -115,7 +115,7 @@ func (r *Registry) resume(ctx context.Context, id string, progress func(int, int
 		return err
 	}
 	c, known := r.Change(id)
-	if !known || c.Closed != 0 {
+	if !known || c.Closed != 0 || c.Command == commandReplay { // which whoever has the samples goes on with
 		return nil
 	}
 	s, err := r.readChange(ctx, c)

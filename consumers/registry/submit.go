@@ -18,10 +18,10 @@ type step struct {
 	decide func(view) (*logpb.RegistryEvent, error)
 
 	// For some commands only.
-	write   func(view) (item, error)    // the step as a change holds it; nil: the command is never a change
-	past    **past                      // what decide needs beside the state; see look
-	also    func(view) []aside          // events of other names that go with the decided one
-	restore func(context.Context) error // before an event that registers the PV again is stored
+	write   func(view) (item, error)                          // the step as a change holds it; nil: the command is never a change
+	past    **past                                            // what decide needs beside the state; see look
+	also    func(view) []aside                                // events of other names that go with the decided one
+	restore func(context.Context, *logpb.RegistryEvent) error // before the decided event is stored
 }
 
 // aside is an event of another name than the step's.

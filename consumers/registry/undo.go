@@ -123,16 +123,29 @@ func (r *Registry) undoStep(it item) step {
 		return e, err
 	}
 	st.also = func(v view) []aside { return backAgain(v, p) }
-	st.restore = func(ctx context.Context) error {
-		if r.opt.Restore == nil || !p.data {
-			return nil
-		}
-		if err := r.opt.Restore(ctx, it.pv); err != nil {
-			return schema.Errorf(schema.Unavailable, "PV %s stays deleted: its data could not be brought back: %w", it.pv, err)
-		}
-		return nil
-	}
+	st.restore = func(ctx context.Context, e *logpb.RegistryEvent) error { return r.bringBack(ctx, it.pv, p, e) }
 	return st
+}
+
+// bringBack brings back the data that an event had taken away or converted,
+// before the event e takes it back.
+func (r *Registry) bringBack(ctx context.Context, pv schema.PVName, p *past, e *logpb.RegistryEvent) (err error) {
+	switch {
+	case e.GetRetyped() != nil && r.opt.Revert != nil:
+		e.GetRetyped().Kept, err = r.opt.Revert(ctx, pv, p.event.GetRetyped().GetKept(), schema.DBRType(e.GetRetyped().GetType()))
+		if err != nil {
+			return schema.Errorf(schema.CodeOf(err), "PV %s keeps its type: %w", pv, err)
+		}
+	case e.GetDefined() != nil && p.event.GetJoined() != nil && r.opt.Unjoin != nil:
+		if err = r.opt.Unjoin(ctx, pv, p.event.GetJoined().GetKept()); err != nil {
+			return schema.Errorf(schema.CodeOf(err), "PV %s stays an alias: its data could not be brought back: %w", pv, err)
+		}
+	case e.GetDefined() != nil && p.data && r.opt.Restore != nil:
+		if err = r.opt.Restore(ctx, pv); err != nil {
+			return schema.Errorf(schema.Unavailable, "PV %s stays deleted: its data could not be brought back: %w", pv, err)
+		}
+	}
+	return nil
 }
 
 // decideUndo gives the event that makes a name what it was before.
@@ -151,6 +164,8 @@ func decideUndo(v view, p *past) (*logpb.RegistryEvent, error) {
 		return removed(after.AliasOf), nil
 	case before == nil:
 		return deleted(v, false)
+	case before.State == schema.Alias && v.registered() && v.info.DBRType != schema.UnknownType:
+		return nil, schema.Errorf(schema.Conflict, "PV %s has data of its own again: join it with %s again instead", v.pv, before.AliasOf)
 	case before.State == schema.Alias:
 		return undoUnalias(v, before.AliasOf)
 	case after == nil || after.State == schema.Alias:
@@ -195,6 +210,8 @@ func redefine(v view, was *schema.TypeInfo) (*logpb.RegistryEvent, error) {
 func undoBetween(v view, p *past, before, after *schema.TypeInfo) (*logpb.RegistryEvent, error) {
 	e := p.event
 	switch {
+	case e.GetRetyped() != nil:
+		return undoRetype(v, before)
 	case e.GetDefined() != nil || e.GetRequested() != nil:
 		was := *before
 		if p.started || was.DBRType == schema.UnknownType && after.DBRType == schema.UnknownType {
@@ -245,15 +262,15 @@ func backAgain(v view, p *past) (events []aside) {
 	return events
 }
 
-// restore lets steps bring back what belongs to a PV that is registered again;
-// those that cannot are refused.
+// restore lets steps bring back what belongs to a PV; those that cannot are
+// refused.
 func (r *Registry) restore(ctx context.Context, s *submission, changes []change) []change {
 	return slices.DeleteFunc(changes, func(c change) bool {
 		st := s.steps[c.index]
-		if st.restore == nil || c.proposals[0].Event.GetDefined() == nil {
+		if st.restore == nil {
 			return false
 		}
-		err := st.restore(ctx)
+		err := st.restore(ctx, c.proposals[0].Event)
 		if err != nil {
 			s.finish(c.index, err)
 		}

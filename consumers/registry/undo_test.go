@@ -71,6 +71,9 @@ func TestUndoAndRedoOfEachCommand_S17_S18_S19_S20_S25(t *testing.T) {
 		"configure": {archived, func(r *rig) []Result {
 			return r.Configure(ctx, operator, Edit{PV: pv, Change: func(s *schema.Settings) error { s.ArchiveFields, s.Policy = nil, "q"; return nil }})
 		}, pv},
+		"retype": {paused, func(r *rig) []Result {
+			return []Result{r.Retype(ctx, operator, Retype{PV: pv, Type: schema.ScalarInt, Kept: "bin"})}
+		}, pv},
 		"define":                 {archived, func(r *rig) []Result { return r.Define(ctx, operator, definition) }, pv},
 		"define fresh":           {func(*rig) {}, func(r *rig) []Result { return r.Define(ctx, operator, definition) }, pv},
 		"add alias":              {archived, func(r *rig) []Result { return r.AddAlias(ctx, operator, Alias{"U:a", pv}) }, "U:a"},

@@ -18,6 +18,9 @@ func (s *Server) changeRoutes() []*route {
 		{path: dir + "addAlias", query: "pv=A&aliasname=B", summary: "let a name stand for a PV", handle: s.addAlias},
 		{path: dir + "removeAlias", query: "pv=A&aliasname=B", summary: "let a name stand for nothing any more", handle: s.removeAlias},
 		{path: dir + "renamePV", query: "pv=A&newname=B", summary: "give a paused PV's data and settings another name, too; the old one stays until it is deleted", handle: s.renamePV},
+		{path: dir + "changeTypeForPV", query: "pv=A&newtype=DBR_SCALAR_DOUBLE&lossy=true", summary: "give a paused PV another type and convert its stored samples; what would be lost is refused unless lossy=true (pvlog only)", handle: s.changeType},
+		{path: dir + "appendAndAliasPV", query: "olderpv=A&newerpv=B&storage=LTS", summary: "merge the samples of one paused PV into another's and let its name stand for that", handle: s.appendAndAlias},
+		{path: dir + "mergeInData", query: "pv=A&other=URL&storage=LTS&from=TIME&to=TIME", summary: "merge what another archiver has of a paused PV into its files; URL: its data_retrieval_url", handle: s.mergeInData},
 		{path: dir + "modifyStoreURLForPV", query: "pv=A&storage=STS&plugin_url=URL", summary: "change the store that a paused PV's PVTypeInfo states", handle: s.modifyStoreURL},
 		{path: dir + "setNamedFlag", query: "name=FLAG&value=true|false", summary: "set a named flag", handle: s.setFlag},
 	}

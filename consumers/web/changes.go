@@ -11,6 +11,11 @@ import (
 
 // listChanges answers a page of the commands on many PVs, newest first.
 func (s *Server) listChanges(w http.ResponseWriter, r *http.Request) error {
+	return writeChanges(w, r, s.options.Registry.Changes(math.MaxInt))
+}
+
+// writeChanges answers the page of a list, newest first, that is asked for.
+func writeChanges(w http.ResponseWriter, r *http.Request, all []registry.Change) error {
 	values, err := parameters(r, "limit", "after")
 	if err != nil {
 		return err
@@ -24,7 +29,7 @@ func (s *Server) listChanges(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	changes, next := []registry.Change{}, ""
-	for _, c := range s.options.Registry.Changes(math.MaxInt) {
+	for _, c := range all {
 		if before != 0 && c.Opened >= before {
 			continue
 		}

@@ -27,9 +27,6 @@ func (s *Server) laterRoutes() []*route {
 	routes := []*route{
 		{path: dir + "consolidateDataForPV", query: "pv=A&storage=LTS", summary: "501: " + noMoves, handle: s.consolidate},
 		{path: dir + "changeStore", query: "pv=A&storage=LTS&newbackend=URL", summary: "501: " + noRewrites, handle: s.changeStore},
-		{path: dir + "changeTypeForPV", query: "pv=A&newtype=DBR_SCALAR_DOUBLE", summary: "501: " + noRewrites, handle: s.changeType},
-		{path: dir + "appendAndAliasPV", query: "olderpv=A&newerpv=B&storage=LTS", summary: "501: " + noRewrites, handle: s.appendAndAlias},
-		{path: dir + "mergeInData", query: "pv=A&other=URL&storage=LTS", summary: "501: " + noImports, handle: s.mergeInData},
 		{path: dir + "importDataFromPlugin", query: "pv=A&src=URL&dest=LTS&from=TIME&to=TIME", summary: "501: " + noImports, handle: s.importData},
 		{path: dir + "reshardPV", query: "pv=A&appliance=NAME&storage=LTS", summary: "501: " + noCluster, handle: s.reshard},
 		{path: dir + "reassignAppliance", query: "pv=A&appliance=NAME", summary: "501: " + noCluster, handle: s.reshard},
@@ -120,81 +117,6 @@ func (s *Server) changeStore(w http.ResponseWriter, r *http.Request) error {
 		return s.cannot(w, "Cannot find storage with name %s for pv %s", l.values.Get("storage"), info.PV)
 	}
 	return missing(r, noRewrites)
-}
-
-// changeType has nothing to do for a PV that has the type already.
-func (s *Server) changeType(w http.ResponseWriter, r *http.Request) error {
-	l, info, err := s.one(r)
-	if err == nil {
-		err = l.need("newtype")
-	}
-	if err != nil {
-		return err
-	}
-	typ, err := parseType(l.values.Get("newtype"))
-	switch {
-	case err != nil:
-		return err
-	case typ == schema.UnknownType:
-		return refuse(schema.Invalid, "name a type such as DBR_SCALAR_DOUBLE", "no PV can be changed to %v", typ)
-	case info.State == schema.Archiving:
-		return s.cannot(w, "Need to pause PV before changing type for %s", info.PV)
-	case info.DBRType == typ:
-		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
-		return nil
-	}
-	return missing(r, noRewrites)
-}
-
-func (s *Server) appendAndAlias(w http.ResponseWriter, r *http.Request) error {
-	l, err := readListing(r)
-	if err == nil {
-		err = l.need("olderpv", "newerpv", "storage")
-	}
-	if err != nil {
-		return err
-	}
-	var infos []*schema.TypeInfo
-	for _, name := range []string{"olderpv", "newerpv"} {
-		pv, err := schema.ParsePVName(l.values.Get(name))
-		if err != nil {
-			return err
-		}
-		info, err := s.registered(pv)
-		if err != nil {
-			return err
-		}
-		infos = append(infos, info)
-	}
-	older, newer := infos[0], infos[1]
-	for _, info := range infos {
-		if info.State == schema.Archiving {
-			return s.cannot(w, "Cannot append unless PV %s is paused.", info.PV)
-		}
-	}
-	switch {
-	case older == newer:
-		return refuse(schema.Invalid, "name two PVs", "%s cannot be appended to itself", older.PV)
-	case older.DBRType != newer.DBRType:
-		return s.cannot(w, "The PVs %s and %s are of different DBR Types. Cannot consolidate.", older.PV, newer.PV)
-	case !s.hasStore(newer, l.values.Get("storage")):
-		return s.cannot(w, "Cannot find storage with name %s for pv %s", l.values.Get("storage"), newer.PV)
-	}
-	return missing(r, noRewrites)
-}
-
-func (s *Server) mergeInData(w http.ResponseWriter, r *http.Request) error {
-	l, info, err := s.one(r)
-	if err == nil {
-		err = l.need("other", "storage")
-	}
-	switch {
-	case err != nil:
-		return err
-	case info.State == schema.Archiving:
-		return s.cannot(w, "Need to pause PV before changing type for %s", info.PV) // the Appliance's words
-	}
-	return missing(r, noImports)
 }
 
 func (s *Server) importData(_ http.ResponseWriter, r *http.Request) error {

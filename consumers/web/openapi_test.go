@@ -18,6 +18,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"pvlog/consumers/partition"
 	"pvlog/consumers/registry"
 	"pvlog/schema"
 )
@@ -211,11 +212,20 @@ func site(t *testing.T) *fixture {
 	t.Helper()
 	f := newFixture(t, func(o *Options) {
 		o.DeleteData = func(context.Context, schema.PVName) error { return nil }
+		o.Convert = func(_ context.Context, q Conversion, _ func(string) error) (Converted, error) {
+			return Converted{Files: 1, Samples: 2, Lost: 1, Losses: []*partition.Loss{{Path: "f.pb", Line: 3, Time: schema.TimeOf(begin), Err: schema.ErrLoss}}}, nil
+		}
+		o.MergeFrom = func(context.Context, schema.PVName, schema.PVName, bool) (Moved, error) {
+			return Moved{Samples: 5}, nil
+		}
+		o.Retire = func(_ context.Context, _ schema.PVName, commit func(string) error) error { return commit("bin") }
 		o.Drops = &fakeDrops{drops: []Drop{{PV: "LINAC:BPM1:X", Reason: "order", Seq: 1, Logged: begin,
 			Sample: &schema.RawSample{Type: schema.ScalarDouble, Registered: schema.ScalarDouble, Year: 2026, Received: begin, Event: schema.AppendDouble(schema.AppendHead(nil, schema.TimeOf(begin)), 1)}}}}
+		o.Replays = &fakeReplays{}
 		o.Live = func(context.Context, schema.PVName, time.Duration) (schema.Sample, error) {
 			return schema.Sample{Time: schema.TimeOf(begin), Value: math.NaN(), Severity: 3, Status: 17}, nil
 		}
+		o.Partitions = fakePartitions()
 		o.Policies = siteRules()
 		o.Policies.Request = nil // the examples archive what they say
 		o.Why = func(_ context.Context, name string) (Diagnosis, error) {

@@ -34,6 +34,9 @@ func (s *Server) commandRoutes() []*route {
 		{method: http.MethodPatch, path: "/api/v1/pvs/{pv}", changes: true, query: "reason=TEXT", summary: "change settings of a PV; If-Match: its ETag", handle: s.editPV},
 		{method: http.MethodDelete, path: "/api/v1/pvs/{pv}", changes: true, query: "data=true&reason=TEXT&dry_run=true", summary: "forget a paused or stopped PV, with its data if asked", handle: s.deleteOne},
 	}
+	routes = append(routes,
+		&route{method: http.MethodPut, path: "/api/v1/pvs/{pv}/type", changes: true, query: "dry_run=true&reason=TEXT", summary: "give a paused PV another type and convert its stored samples", handle: s.setType},
+		&route{method: http.MethodPost, path: "/api/v1/pvs/{pv}/join", changes: true, query: "dry_run=true&reason=TEXT", summary: "merge a PV into the one that it is an alias of, and let its name stand for that", handle: s.joinPV})
 	for _, kind := range []bulkKind{pauseKind, resumeKind, stopKind, configureKind, deleteKind} {
 		query := "glob=LAB:*&" + options
 		if kind.command == "delete" {

@@ -160,7 +160,8 @@ func summaryOf(kind string, e *logpb.RegistryEvent, diffs []differenceJSON, befo
 	case "started":
 		if before == nil || before.DBRType == schema.UnknownType {
 			s := e.GetStarted()
-			return fmt.Sprintf("connected: %v, %d elements, from %s", schema.DBRType(s.GetType()), s.GetElementCount(), or(s.GetHost(), "an unknown IOC"))
+			text := fmt.Sprintf("connected: %v, %d elements, from %s", schema.DBRType(s.GetType()), s.GetElementCount(), or(s.GetHost(), "an unknown IOC"))
+			return text + settledWords(e, before)
 		}
 		return "its IOC says: " + words(diffs)
 	case "deleted":
@@ -178,10 +179,31 @@ func summaryOf(kind string, e *logpb.RegistryEvent, diffs []differenceJSON, befo
 		return strings.TrimSuffix("defined anew: "+words(diffs), ": ")
 	case "configured", "parameters_changed":
 		return words(diffs)
+	case "replayed":
+		return replayedText(e.GetReplayed())
 	case "alias_added":
 		return "alias of " + e.GetAliasAdded().GetPv()
+	case "retyped":
+		text := fmt.Sprintf("its samples were converted to %v", schema.DBRType(e.GetRetyped().GetType()))
+		if e.GetRetyped().GetLossy() {
+			text += ", values that it cannot hold to the nearest"
+		}
+		return text
+	case "joined":
+		return "joined with " + e.GetJoined().GetPv() + ", of which it is an alias now"
 	case "alias_removed":
 		return "no alias any more"
 	}
 	return strings.ReplaceAll(kind, "_", " ")
+}
+
+// settledWords are what a policy made of a PV that connected.
+func settledWords(e *logpb.RegistryEvent, before *schema.TypeInfo) string {
+	set := e.GetStarted().GetSettings()
+	if set == nil || before == nil {
+		return ""
+	}
+	after := *before
+	after.Settings = schema.SettingsOf(set)
+	return "; " + words(differences(before, &after))
 }

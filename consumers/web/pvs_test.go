@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pvlog/consumers/registry"
 	"pvlog/schema"
@@ -166,6 +167,15 @@ func TestHistoryTellsWhoChangedWhatAndWhy(t *testing.T) {
 	f.archive("A")
 	f.ask("POST", "/api/v1/pvs:pause?reason=leak+in+the+tunnel", "", `["A"]`)
 	f.patch("A", "", `{"period":10,"policy":"slow"}`)
+	f.must(f.registry.Archive(context.Background(), actor, registry.Request{PV: "B"}))
+	f.started(registry.Discovery{PV: "B", Type: schema.ScalarInt, Count: 1, Host: "h", Why: "policy slow", Settle: func(s *schema.Settings) error {
+		s.Policy, s.SamplingPeriod = "slow", 2*time.Second
+		return nil
+	}})
+	_, settled := f.get("/api/v1/pvs/B/history")
+	if text := fmt.Sprint(settled); !strings.Contains(text, "summary:connected: DBR_SCALAR_INT, 1 elements, from h; period 1s -> 2s, policy none -> slow") || !strings.Contains(text, "reason:policy slow") {
+		t.Errorf("what a policy made of a first connection: %s", text)
+	}
 	_, answer := f.get("/api/v1/pvs/A/history")
 	var got []string
 	for _, e := range answer.(map[string]any)["events"].([]any) {

@@ -40,9 +40,11 @@ type Options struct {
 	DeleteData func(ctx context.Context, pv schema.PVName) error
 	Writes                         // what changing requests need besides
 	Drops      DropLog             // the drop log; default: empty
+	Replays    Replays             // puts samples back; default: refused
 	Health     func() Health       // default: healthy
 	Live       Live                // present values; default: refused
 	Why        Why                 // walks a PV's way; default: refused
+	Partitions Partitions          // the PVs' files; default: refused
 	Parts                          // what reports show of the other parts
 	Gatherer   prometheus.Gatherer // what /metrics shows; default: nothing
 

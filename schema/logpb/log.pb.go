@@ -442,6 +442,9 @@ type RegistryEvent struct {
 	//	*RegistryEvent_ChangeOpened
 	//	*RegistryEvent_ChangeClosed
 	//	*RegistryEvent_FlagSet
+	//	*RegistryEvent_Replayed
+	//	*RegistryEvent_Retyped
+	//	*RegistryEvent_Joined
 	What          isRegistryEvent_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -666,6 +669,33 @@ func (x *RegistryEvent) GetFlagSet() *FlagSet {
 	return nil
 }
 
+func (x *RegistryEvent) GetReplayed() *SamplesReplayed {
+	if x != nil {
+		if x, ok := x.What.(*RegistryEvent_Replayed); ok {
+			return x.Replayed
+		}
+	}
+	return nil
+}
+
+func (x *RegistryEvent) GetRetyped() *PVRetyped {
+	if x != nil {
+		if x, ok := x.What.(*RegistryEvent_Retyped); ok {
+			return x.Retyped
+		}
+	}
+	return nil
+}
+
+func (x *RegistryEvent) GetJoined() *PVJoined {
+	if x != nil {
+		if x, ok := x.What.(*RegistryEvent_Joined); ok {
+			return x.Joined
+		}
+	}
+	return nil
+}
+
 type isRegistryEvent_What interface {
 	isRegistryEvent_What()
 }
@@ -726,6 +756,18 @@ type RegistryEvent_FlagSet struct {
 	FlagSet *FlagSet `protobuf:"bytes,42,opt,name=flag_set,json=flagSet,proto3,oneof"`
 }
 
+type RegistryEvent_Replayed struct {
+	Replayed *SamplesReplayed `protobuf:"bytes,43,opt,name=replayed,proto3,oneof"`
+}
+
+type RegistryEvent_Retyped struct {
+	Retyped *PVRetyped `protobuf:"bytes,48,opt,name=retyped,proto3,oneof"`
+}
+
+type RegistryEvent_Joined struct {
+	Joined *PVJoined `protobuf:"bytes,49,opt,name=joined,proto3,oneof"`
+}
+
 func (*RegistryEvent_Requested) isRegistryEvent_What() {}
 
 func (*RegistryEvent_Started) isRegistryEvent_What() {}
@@ -753,6 +795,12 @@ func (*RegistryEvent_ChangeOpened) isRegistryEvent_What() {}
 func (*RegistryEvent_ChangeClosed) isRegistryEvent_What() {}
 
 func (*RegistryEvent_FlagSet) isRegistryEvent_What() {}
+
+func (*RegistryEvent_Replayed) isRegistryEvent_What() {}
+
+func (*RegistryEvent_Retyped) isRegistryEvent_What() {}
+
+func (*RegistryEvent_Joined) isRegistryEvent_What() {}
 
 // PVRequested: somebody asked for the PV to be archived; its type is not known yet.
 type PVRequested struct {
@@ -2070,6 +2118,319 @@ func (x *FlagSet) GetValue() bool {
 	return false
 }
 
+// ReplayOrder is the steps of a change "replay": which rejected samples, or
+// samples of the raw log, are to get their places in partitions.
+type ReplayOrder struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pv            string                 `protobuf:"bytes,1,opt,name=pv,proto3" json:"pv,omitempty"`                                       // glob over registered PVs
+	Reasons       []string               `protobuf:"bytes,2,rep,name=reasons,proto3" json:"reasons,omitempty"`                             // of drops; none: all
+	Since         int64                  `protobuf:"fixed64,3,opt,name=since,proto3" json:"since,omitempty"`                               // Unix nanoseconds at which the log had the sample; 0: no bound
+	Until         int64                  `protobuf:"fixed64,4,opt,name=until,proto3" json:"until,omitempty"`                               // the same; 0: when the replay was asked for
+	DriftPast     uint32                 `protobuf:"varint,5,opt,name=drift_past,json=driftPast,proto3" json:"drift_past,omitempty"`       // seconds; 0: as the sample carries
+	DriftFuture   uint32                 `protobuf:"varint,6,opt,name=drift_future,json=driftFuture,proto3" json:"drift_future,omitempty"` // seconds; 0: as the sample carries
+	FromLog       bool                   `protobuf:"varint,7,opt,name=from_log,json=fromLog,proto3" json:"from_log,omitempty"`             // all samples of the raw log, not the drops
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayOrder) Reset() {
+	*x = ReplayOrder{}
+	mi := &file_log_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayOrder) ProtoMessage() {}
+
+func (x *ReplayOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayOrder.ProtoReflect.Descriptor instead.
+func (*ReplayOrder) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ReplayOrder) GetPv() string {
+	if x != nil {
+		return x.Pv
+	}
+	return ""
+}
+
+func (x *ReplayOrder) GetReasons() []string {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *ReplayOrder) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *ReplayOrder) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *ReplayOrder) GetDriftPast() uint32 {
+	if x != nil {
+		return x.DriftPast
+	}
+	return 0
+}
+
+func (x *ReplayOrder) GetDriftFuture() uint32 {
+	if x != nil {
+		return x.DriftFuture
+	}
+	return 0
+}
+
+func (x *ReplayOrder) GetFromLog() bool {
+	if x != nil {
+		return x.FromLog
+	}
+	return false
+}
+
+// SamplesReplayed: samples that had been rejected, or were missing, got their
+// places in the PV's partitions. It is the last word of a replay on a PV.
+type SamplesReplayed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Added         uint32                 `protobuf:"varint,1,opt,name=added,proto3" json:"added,omitempty"`                                                                               // samples that are in files now and were not
+	There         uint32                 `protobuf:"varint,2,opt,name=there,proto3" json:"there,omitempty"`                                                                               // were there already
+	Differs       uint32                 `protobuf:"varint,3,opt,name=differs,proto3" json:"differs,omitempty"`                                                                           // another sample stands at their instant
+	Refused       map[string]uint32      `protobuf:"bytes,4,rep,name=refused,proto3" json:"refused,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // left out, by reason
+	First         int64                  `protobuf:"fixed64,5,opt,name=first,proto3" json:"first,omitempty"`                                                                              // Unix nanoseconds of the earliest sample that was added
+	Last          int64                  `protobuf:"fixed64,6,opt,name=last,proto3" json:"last,omitempty"`                                                                                // and of the latest
+	Overrides     string                 `protobuf:"bytes,7,opt,name=overrides,proto3" json:"overrides,omitempty"`                                                                        // in words
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SamplesReplayed) Reset() {
+	*x = SamplesReplayed{}
+	mi := &file_log_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SamplesReplayed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SamplesReplayed) ProtoMessage() {}
+
+func (x *SamplesReplayed) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SamplesReplayed.ProtoReflect.Descriptor instead.
+func (*SamplesReplayed) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SamplesReplayed) GetAdded() uint32 {
+	if x != nil {
+		return x.Added
+	}
+	return 0
+}
+
+func (x *SamplesReplayed) GetThere() uint32 {
+	if x != nil {
+		return x.There
+	}
+	return 0
+}
+
+func (x *SamplesReplayed) GetDiffers() uint32 {
+	if x != nil {
+		return x.Differs
+	}
+	return 0
+}
+
+func (x *SamplesReplayed) GetRefused() map[string]uint32 {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+func (x *SamplesReplayed) GetFirst() int64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *SamplesReplayed) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *SamplesReplayed) GetOverrides() string {
+	if x != nil {
+		return x.Overrides
+	}
+	return ""
+}
+
+// PVRetyped: the PV's samples are of another type from now on, and what was
+// stored of it has been converted.
+type PVRetyped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          uint32                 `protobuf:"varint,1,opt,name=type,proto3" json:"type,omitempty"`                                     // EPICS.PayloadType
+	Kept          string                 `protobuf:"bytes,2,opt,name=kept,proto3" json:"kept,omitempty"`                                      // folder in the stores' trash with the files as they were; "": there were none
+	Lossy         bool                   `protobuf:"varint,3,opt,name=lossy,proto3" json:"lossy,omitempty"`                                   // values that the type cannot hold became the nearest
+	ElementCount  uint32                 `protobuf:"varint,4,opt,name=element_count,json=elementCount,proto3" json:"element_count,omitempty"` // as far as known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PVRetyped) Reset() {
+	*x = PVRetyped{}
+	mi := &file_log_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PVRetyped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PVRetyped) ProtoMessage() {}
+
+func (x *PVRetyped) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PVRetyped.ProtoReflect.Descriptor instead.
+func (*PVRetyped) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *PVRetyped) GetType() uint32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *PVRetyped) GetKept() string {
+	if x != nil {
+		return x.Kept
+	}
+	return ""
+}
+
+func (x *PVRetyped) GetLossy() bool {
+	if x != nil {
+		return x.Lossy
+	}
+	return false
+}
+
+func (x *PVRetyped) GetElementCount() uint32 {
+	if x != nil {
+		return x.ElementCount
+	}
+	return 0
+}
+
+// PVJoined: the PV turned out to be another name of a PV that is archived too.
+// Its registration is gone and its name an alias; its samples went into the
+// files of that PV.
+type PVJoined struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pv            string                 `protobuf:"bytes,1,opt,name=pv,proto3" json:"pv,omitempty"`     // the PV that the name stands for
+	Kept          string                 `protobuf:"bytes,2,opt,name=kept,proto3" json:"kept,omitempty"` // folder in the stores' trash with its files; "": there were none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PVJoined) Reset() {
+	*x = PVJoined{}
+	mi := &file_log_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PVJoined) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PVJoined) ProtoMessage() {}
+
+func (x *PVJoined) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PVJoined.ProtoReflect.Descriptor instead.
+func (*PVJoined) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PVJoined) GetPv() string {
+	if x != nil {
+		return x.Pv
+	}
+	return ""
+}
+
+func (x *PVJoined) GetKept() string {
+	if x != nil {
+		return x.Kept
+	}
+	return ""
+}
+
 var File_log_proto protoreflect.FileDescriptor
 
 const file_log_proto_rawDesc = "" +
@@ -2114,7 +2475,7 @@ const file_log_proto_rawDesc = "" +
 	"\blog_time\x18\a \x01(\x10R\alogTime\x12%\n" +
 	"\x06sample\x18\b \x01(\v2\r.pvlog.SampleR\x06sample\x12\x10\n" +
 	"\x03raw\x18\t \x01(\fR\x03raw\x12\x1a\n" +
-	"\bchecksum\x18\x0f \x01(\aR\bchecksum\"\xb0\a\n" +
+	"\bchecksum\x18\x0f \x01(\aR\bchecksum\"\xbf\b\n" +
 	"\rRegistryEvent\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x0e\n" +
 	"\x02pv\x18\x02 \x01(\tR\x02pv\x12\x12\n" +
@@ -2140,7 +2501,10 @@ const file_log_proto_rawDesc = "" +
 	"\ralias_removed\x18\x1e \x01(\v2\x13.pvlog.AliasRemovedH\x00R\faliasRemoved\x12:\n" +
 	"\rchange_opened\x18( \x01(\v2\x13.pvlog.ChangeOpenedH\x00R\fchangeOpened\x12:\n" +
 	"\rchange_closed\x18) \x01(\v2\x13.pvlog.ChangeClosedH\x00R\fchangeClosed\x12+\n" +
-	"\bflag_set\x18* \x01(\v2\x0e.pvlog.FlagSetH\x00R\aflagSetB\x06\n" +
+	"\bflag_set\x18* \x01(\v2\x0e.pvlog.FlagSetH\x00R\aflagSet\x124\n" +
+	"\breplayed\x18+ \x01(\v2\x16.pvlog.SamplesReplayedH\x00R\breplayed\x12,\n" +
+	"\aretyped\x180 \x01(\v2\x10.pvlog.PVRetypedH\x00R\aretyped\x12)\n" +
+	"\x06joined\x181 \x01(\v2\x0f.pvlog.PVJoinedH\x00R\x06joinedB\x06\n" +
 	"\x04what\"\x89\x04\n" +
 	"\vPVRequested\x12'\n" +
 	"\x0fsampling_method\x18\x01 \x01(\tR\x0esamplingMethod\x12'\n" +
@@ -2267,7 +2631,35 @@ const file_log_proto_rawDesc = "" +
 	"\x05codes\x18\x03 \x03(\tR\x05codes\x12\x18\n" +
 	"\amessage\x18\x04 \x03(\rR\amessage\"\x1f\n" +
 	"\aFlagSet\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\bR\x05valueB\x14Z\x12pvlog/schema/logpbb\x06proto3"
+	"\x05value\x18\x01 \x01(\bR\x05value\"\xc0\x01\n" +
+	"\vReplayOrder\x12\x0e\n" +
+	"\x02pv\x18\x01 \x01(\tR\x02pv\x12\x18\n" +
+	"\areasons\x18\x02 \x03(\tR\areasons\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x10R\x05since\x12\x14\n" +
+	"\x05until\x18\x04 \x01(\x10R\x05until\x12\x1d\n" +
+	"\n" +
+	"drift_past\x18\x05 \x01(\rR\tdriftPast\x12!\n" +
+	"\fdrift_future\x18\x06 \x01(\rR\vdriftFuture\x12\x19\n" +
+	"\bfrom_log\x18\a \x01(\bR\afromLog\"\x9a\x02\n" +
+	"\x0fSamplesReplayed\x12\x14\n" +
+	"\x05added\x18\x01 \x01(\rR\x05added\x12\x14\n" +
+	"\x05there\x18\x02 \x01(\rR\x05there\x12\x18\n" +
+	"\adiffers\x18\x03 \x01(\rR\adiffers\x12=\n" +
+	"\arefused\x18\x04 \x03(\v2#.pvlog.SamplesReplayed.RefusedEntryR\arefused\x12\x14\n" +
+	"\x05first\x18\x05 \x01(\x10R\x05first\x12\x12\n" +
+	"\x04last\x18\x06 \x01(\x10R\x04last\x12\x1c\n" +
+	"\toverrides\x18\a \x01(\tR\toverrides\x1a:\n" +
+	"\fRefusedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"n\n" +
+	"\tPVRetyped\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
+	"\x04kept\x18\x02 \x01(\tR\x04kept\x12\x14\n" +
+	"\x05lossy\x18\x03 \x01(\bR\x05lossy\x12#\n" +
+	"\relement_count\x18\x04 \x01(\rR\felementCount\".\n" +
+	"\bPVJoined\x12\x0e\n" +
+	"\x02pv\x18\x01 \x01(\tR\x02pv\x12\x12\n" +
+	"\x04kept\x18\x02 \x01(\tR\x04keptB\x14Z\x12pvlog/schema/logpbb\x06proto3"
 
 var (
 	file_log_proto_rawDescOnce sync.Once
@@ -2281,7 +2673,7 @@ func file_log_proto_rawDescGZIP() []byte {
 	return file_log_proto_rawDescData
 }
 
-var file_log_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_log_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_log_proto_goTypes = []any{
 	(*SampleMessage)(nil),       // 0: pvlog.SampleMessage
 	(*Sample)(nil),              // 1: pvlog.Sample
@@ -2305,10 +2697,15 @@ var file_log_proto_goTypes = []any{
 	(*ChangeClosed)(nil),        // 19: pvlog.ChangeClosed
 	(*ChangeFailures)(nil),      // 20: pvlog.ChangeFailures
 	(*FlagSet)(nil),             // 21: pvlog.FlagSet
-	nil,                         // 22: pvlog.PVStarted.LimitsEntry
-	nil,                         // 23: pvlog.PVStarted.FieldsEntry
-	nil,                         // 24: pvlog.PVDefined.LimitsEntry
-	nil,                         // 25: pvlog.PVDefined.FieldsEntry
+	(*ReplayOrder)(nil),         // 22: pvlog.ReplayOrder
+	(*SamplesReplayed)(nil),     // 23: pvlog.SamplesReplayed
+	(*PVRetyped)(nil),           // 24: pvlog.PVRetyped
+	(*PVJoined)(nil),            // 25: pvlog.PVJoined
+	nil,                         // 26: pvlog.PVStarted.LimitsEntry
+	nil,                         // 27: pvlog.PVStarted.FieldsEntry
+	nil,                         // 28: pvlog.PVDefined.LimitsEntry
+	nil,                         // 29: pvlog.PVDefined.FieldsEntry
+	nil,                         // 30: pvlog.SamplesReplayed.RefusedEntry
 }
 var file_log_proto_depIdxs = []int32{
 	1,  // 0: pvlog.SampleMessage.samples:type_name -> pvlog.Sample
@@ -2328,22 +2725,26 @@ var file_log_proto_depIdxs = []int32{
 	17, // 14: pvlog.RegistryEvent.change_opened:type_name -> pvlog.ChangeOpened
 	19, // 15: pvlog.RegistryEvent.change_closed:type_name -> pvlog.ChangeClosed
 	21, // 16: pvlog.RegistryEvent.flag_set:type_name -> pvlog.FlagSet
-	22, // 17: pvlog.PVStarted.limits:type_name -> pvlog.PVStarted.LimitsEntry
-	23, // 18: pvlog.PVStarted.fields:type_name -> pvlog.PVStarted.FieldsEntry
-	6,  // 19: pvlog.PVStarted.settings:type_name -> pvlog.Settings
-	6,  // 20: pvlog.PVConfigured.settings:type_name -> pvlog.Settings
-	6,  // 21: pvlog.PVDefined.settings:type_name -> pvlog.Settings
-	24, // 22: pvlog.PVDefined.limits:type_name -> pvlog.PVDefined.LimitsEntry
-	25, // 23: pvlog.PVDefined.fields:type_name -> pvlog.PVDefined.FieldsEntry
-	5,  // 24: pvlog.ChangeSteps.requests:type_name -> pvlog.PVRequested
-	6,  // 25: pvlog.ChangeSteps.settings:type_name -> pvlog.Settings
-	14, // 26: pvlog.ChangeSteps.definitions:type_name -> pvlog.PVDefined
-	20, // 27: pvlog.ChangeSteps.refused:type_name -> pvlog.ChangeFailures
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	23, // 17: pvlog.RegistryEvent.replayed:type_name -> pvlog.SamplesReplayed
+	24, // 18: pvlog.RegistryEvent.retyped:type_name -> pvlog.PVRetyped
+	25, // 19: pvlog.RegistryEvent.joined:type_name -> pvlog.PVJoined
+	26, // 20: pvlog.PVStarted.limits:type_name -> pvlog.PVStarted.LimitsEntry
+	27, // 21: pvlog.PVStarted.fields:type_name -> pvlog.PVStarted.FieldsEntry
+	6,  // 22: pvlog.PVStarted.settings:type_name -> pvlog.Settings
+	6,  // 23: pvlog.PVConfigured.settings:type_name -> pvlog.Settings
+	6,  // 24: pvlog.PVDefined.settings:type_name -> pvlog.Settings
+	28, // 25: pvlog.PVDefined.limits:type_name -> pvlog.PVDefined.LimitsEntry
+	29, // 26: pvlog.PVDefined.fields:type_name -> pvlog.PVDefined.FieldsEntry
+	5,  // 27: pvlog.ChangeSteps.requests:type_name -> pvlog.PVRequested
+	6,  // 28: pvlog.ChangeSteps.settings:type_name -> pvlog.Settings
+	14, // 29: pvlog.ChangeSteps.definitions:type_name -> pvlog.PVDefined
+	20, // 30: pvlog.ChangeSteps.refused:type_name -> pvlog.ChangeFailures
+	30, // 31: pvlog.SamplesReplayed.refused:type_name -> pvlog.SamplesReplayed.RefusedEntry
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_log_proto_init() }
@@ -2366,6 +2767,9 @@ func file_log_proto_init() {
 		(*RegistryEvent_ChangeOpened)(nil),
 		(*RegistryEvent_ChangeClosed)(nil),
 		(*RegistryEvent_FlagSet)(nil),
+		(*RegistryEvent_Replayed)(nil),
+		(*RegistryEvent_Retyped)(nil),
+		(*RegistryEvent_Joined)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2373,7 +2777,7 @@ func file_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_log_proto_rawDesc), len(file_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

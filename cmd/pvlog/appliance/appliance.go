@@ -46,6 +46,7 @@ type Appliance struct {
 	engine    *ingest.Engine
 	policies  *policies
 	retrieval *retrieval.Retrieval
+	replays   *replays
 	web       *web.Server
 	listener  net.Listener
 	addresses Addresses
@@ -85,6 +86,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	stages := []stage{
 		{name: "web", run: func(ctx context.Context) error { return a.web.Serve(ctx, a.listener) }},
 		{name: "policies", run: a.policies.run},
+		{name: "replays", run: a.replays.run},
 		{name: "engine", run: a.engine.Run},
 		{name: "channel access", run: a.client.Run},
 		{name: "sample log", run: a.streams.Run},
@@ -128,7 +130,7 @@ func (a *Appliance) open(ctx context.Context) error {
 		return fmt.Errorf("remove the last run's addresses: %w", err)
 	}
 	a.registry = registry.New(registry.Options{Dir: filepath.Join(c.Data, "registry"), Events: a.streams.Events(),
-		Restore: a.restoreData, Logger: a.log, Registerer: a.metrics})
+		Restore: a.restoreData, Revert: a.revert, Unjoin: a.unjoin, Logger: a.log, Registerer: a.metrics})
 	if err := a.registry.Open(ctx); err != nil {
 		return fmt.Errorf("open the registry: %w", err)
 	}
@@ -138,6 +140,7 @@ func (a *Appliance) open(ctx context.Context) error {
 	if err := a.openIngest(); err != nil {
 		return err
 	}
+	a.replays = newReplays(a.registry, a.archive, a.streams, a.log)
 	return a.openWeb(token)
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"time"
 
 	"pvlog/consumers/registry"
 	"pvlog/ingest"
@@ -29,10 +31,11 @@ func (a *Appliance) started(ctx context.Context, found []ingest.Discovery) error
 	if len(discoveries) == 0 {
 		return nil
 	}
-	first := a.untyped(discoveries)
-	defer func() { a.policies.connected(ctx, first) }()
+	first := a.policies.settle(discoveries)
+	results := a.registry.Started(ctx, connected, discoveries...)
+	a.policies.connected(ctx, first, results)
 	var errs []error
-	for _, r := range a.registry.Started(ctx, connected, discoveries...) {
+	for _, r := range results {
 		if r.Err != nil && !errors.Is(r.Err, registry.ErrAlready) {
 			errs = append(errs, fmt.Errorf("%s: %w", r.PV, r.Err))
 		}
@@ -40,15 +43,65 @@ func (a *Appliance) started(ctx context.Context, found []ingest.Discovery) error
 	return errors.Join(errs...)
 }
 
-// untyped are the discoveries of PVs that never connected before.
-func (a *Appliance) untyped(discoveries []registry.Discovery) []schema.PVName {
-	var first []schema.PVName
-	for _, d := range discoveries {
-		if info, ok := a.registry.Get(d.PV); ok && info.DBRType == schema.UnknownType {
-			first = append(first, d.PV)
+// settle lets discoveries of PVs that connect for the first time carry what the
+// policies make of them, so that it needs no event of its own. It gives those
+// PVs, with a judgement if there is one.
+func (p *policies) settle(discoveries []registry.Discovery) map[schema.PVName]judgement {
+	first := map[schema.PVName]judgement{}
+	for i := range discoveries {
+		d := &discoveries[i]
+		info, ok := p.registry.Get(d.PV)
+		if !ok || info.DBRType != schema.UnknownType {
+			continue
+		}
+		first[d.PV] = judgement{}
+		if info.State != schema.Archiving {
+			continue
+		}
+		found := *info
+		found.DBRType, found.ElementCount = d.Type, d.Count
+		found.Fields = maps.Collect(maps.All(info.Fields))
+		maps.Copy(found.Fields, d.Fields)
+		j, ok := p.judge(&found, joined)
+		if !ok {
+			continue
+		}
+		first[d.PV] = j
+		if j.changes() && !j.decision.DontArchive {
+			d.Settle, d.Why = j.edit, whenConnected+": "+j.reason()
 		}
 	}
 	return first
+}
+
+// connected ends what settle began, once the discoveries are recorded. What
+// fails is told: the PVs are archived as they were asked for.
+func (p *policies) connected(ctx context.Context, first map[schema.PVName]judgement, results []registry.Result) {
+	var judged []judgement
+	var pvs []schema.PVName
+	for _, r := range results {
+		j, ok := first[r.PV]
+		switch {
+		case !ok || r.Err != nil: // it comes again
+			continue
+		case r.Unsettled != nil:
+			p.tell(r.PV, r.Unsettled)
+		case j.info != nil:
+			judged = append(judged, j)
+		}
+		pvs = append(pvs, r.PV)
+	}
+	for why, list := range byReason(judged) {
+		failed := failures{}
+		p.follow(ctx, policyActor(whenConnected+": "+why), list, failed)
+		for pv, err := range failed {
+			p.tell(pv, err)
+		}
+	}
+	p.tellErrors(judged)
+	if current := p.source.Current(); current != nil && current.NeedsRate() && len(pvs) > 0 {
+		p.rates.await(pvs, time.Now())
+	}
 }
 
 // joinAliases makes requested PVs aliases of the PVs that they are, and gives

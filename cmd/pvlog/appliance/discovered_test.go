@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"pvlog/ingest/ca"
 	"pvlog/ingest/simioc"
 	"pvlog/schema"
+	"pvlog/schema/logpb"
 )
 
 // site is a running appliance and the IOC that it finds.
@@ -26,12 +29,24 @@ type site struct {
 
 func newSite(t *testing.T, records ...simioc.Record) *site {
 	t.Helper()
+	return newSiteWith(t, "", records...)
+}
+
+// newSiteWith has a policy file; "": the policies that are built in.
+func newSiteWith(t *testing.T, policies string, records ...simioc.Record) *site {
+	t.Helper()
 	ioc := simioc.New(simioc.Options{Listen: "127.0.0.1:0", Records: records})
 	if err := ioc.Listen(); err != nil {
 		t.Fatal(err)
 	}
 	config, no := DefaultConfig(), false
 	config.Data, config.HTTP, config.NATS = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
+	if policies != "" {
+		config.Policies = filepath.Join(t.TempDir(), "policies.yaml")
+		if err := os.WriteFile(config.Policies, []byte(policies), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	config.CA.AddrList, config.CA.AutoAddrList, config.CA.Repeater = []string{ioc.Addr()}, &no, &no
 	s := &site{Appliance: New(config, slog.New(slog.DiscardHandler)), t: t, ioc: ioc}
 	s.background(ioc.Run)
@@ -191,4 +206,79 @@ func TestArchiveFieldsReachAnswers_S24(t *testing.T) {
 	if got := s.answer("/retrieval/bpl/getMetadata?pv=L:P"); !strings.Contains(got, `"DESC":"a motor"`) || !strings.Contains(got, `"MDEL":"0.5"`) {
 		t.Errorf("metadata %s", got)
 	}
+}
+
+const someRules = `
+- name: never
+  rtyp: bo
+  method: DONT_ARCHIVE
+- name: wrong
+  rtyp: longout
+  period: 1us
+- name: slow
+  rtyp: ai
+  method: SCAN
+  period: 2s
+  fields: [HIHI]
+`
+
+// TestAFirstConnectionIsOneEvent: the discovery and what the policies make of it
+// are told at once, and what they do beside that still happens. A PV of which
+// they say nothing, or something that cannot be, is archived as it was asked for.
+func TestAFirstConnectionIsOneEvent(t *testing.T) {
+	s := newSiteWith(t, someRules,
+		simioc.Record{Name: "P:SLOW", Type: ca.DBRDouble, Value: 1.0, RTYP: "ai"}, simioc.Record{Name: "P:PLAIN", Type: ca.DBRDouble, Value: 1.0, RTYP: "ao"},
+		simioc.Record{Name: "P:NEVER", Type: ca.DBRDouble, Value: 1.0, RTYP: "bo"}, simioc.Record{Name: "P:WRONG", Type: ca.DBRDouble, Value: 1.0, RTYP: "longout"})
+	s.archivePVs(registry.Request{PV: "P:SLOW"}, registry.Request{PV: "P:PLAIN"}, registry.Request{PV: "P:NEVER"}, registry.Request{PV: "P:WRONG"})
+	for _, pv := range []schema.PVName{"P:SLOW", "P:PLAIN", "P:NEVER", "P:WRONG"} {
+		s.awaitTyped(pv, pv)
+	}
+	s.until("P:NEVER to be stopped", func() error {
+		if info, ok := s.registry.Get("P:NEVER"); !ok || info.State != schema.Stopped {
+			return fmt.Errorf("it is %+v", info)
+		}
+		return nil
+	})
+	slow, _ := s.registry.Get("P:SLOW")
+	if slow.Policy != "slow" || slow.SamplingMethod != schema.Scan || slow.SamplingPeriod != 2*time.Second || !slices.Equal(slow.ArchiveFields, []string{"HIHI"}) {
+		t.Errorf("P:SLOW is %+v", slow)
+	}
+	for _, pv := range []schema.PVName{"P:PLAIN", "P:WRONG"} {
+		if info, _ := s.registry.Get(pv); info.Policy != "" || info.SamplingMethod != schema.Monitor || info.SamplingPeriod != time.Second {
+			t.Errorf("%s is %+v", pv, info)
+		}
+	}
+	for pv, want := range map[schema.PVName]string{
+		"P:SLOW": "requested, started with settings: connected: policy slow", "P:PLAIN": "requested, started: connected",
+		"P:NEVER": "requested, started: connected, stopped: connected: policy never", "P:WRONG": "requested, started: connected",
+	} {
+		if got := s.story(pv); got != want {
+			t.Errorf("%s: %s, want %s", pv, got, want)
+		}
+	}
+}
+
+// story is what happened to a PV, in words.
+func (s *site) story(pv schema.PVName) string {
+	s.t.Helper()
+	var words []string
+	err := s.registry.History(s.t.Context(), pv, func(_ uint64, e *logpb.RegistryEvent) error {
+		switch {
+		case e.GetRequested() != nil:
+			words = append(words, "requested")
+		case e.GetStarted().GetSettings() != nil:
+			words = append(words, "started with settings: "+e.GetReason())
+		case e.GetStarted() != nil:
+			words = append(words, "started: "+e.GetReason())
+		case e.GetStopped() != nil:
+			words = append(words, "stopped: "+e.GetReason())
+		default:
+			words = append(words, fmt.Sprint(e))
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.Join(words, ", ")
 }

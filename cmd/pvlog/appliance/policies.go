@@ -3,7 +3,6 @@ package appliance
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -48,7 +47,7 @@ func (p *policies) run(ctx context.Context) error {
 	parts.Go(func() { _ = p.source.Run(ctx) }) // it has no errors
 	parts.Go(func() { p.tellChanges(ctx) })
 	p.resume(time.Now())
-	p.rates.run(ctx, p.engine.State, func(pvs []schema.PVName) { p.judgeAll(ctx, pvs, "rate measured") })
+	p.rates.run(ctx, p.engine.State, func(pvs []schema.PVName) { p.judgeAll(ctx, pvs, whenMeasured) })
 	parts.Wait()
 	return nil
 }
@@ -209,47 +208,77 @@ func (j judgement) changes() bool {
 	return j.err == nil && (j.decision.DontArchive && j.info.State == schema.Archiving || !j.decision.DontArchive && !j.settings.Equal(j.info.Settings))
 }
 
+// edit is what a judgement does to the settings of its PV.
+func (j judgement) edit(s *schema.Settings) error {
+	*s = j.settle(*s, j.decision, j.info.AskedSampling)
+	return nil
+}
+
 // enforce makes judgements true and tells, by PV, what could not be.
 func (p *policies) enforce(ctx context.Context, actor registry.Actor, judged []judgement) map[schema.PVName]error {
 	var edits []registry.Edit
+	for _, j := range judged {
+		if j.changes() && !j.decision.DontArchive {
+			edits = append(edits, registry.Edit{PV: j.info.PV, Change: j.edit})
+		}
+	}
+	failed := failures{}
+	failed.note(p.registry.Configure(ctx, actor, edits...))
+	p.follow(ctx, actor, judged, failed)
+	return failed
+}
+
+// failures are, by PV, what could not be done.
+type failures map[schema.PVName]error
+
+func (f failures) note(results []registry.Result) {
+	for _, r := range results {
+		if r.Err != nil && !errors.Is(r.Err, registry.ErrAlready) {
+			f[r.PV] = r.Err
+		}
+	}
+}
+
+// follow does what judgements ask for beside settings: it stops PVs that are not
+// to be archived and requests those that go with others.
+func (p *policies) follow(ctx context.Context, actor registry.Actor, judged []judgement, failed failures) {
 	var stop []schema.PVName
 	var extra []registry.Request
 	for _, j := range judged {
 		switch {
-		case j.err != nil || !j.changes():
+		case !j.changes():
 			continue
 		case j.decision.DontArchive:
 			stop = append(stop, j.info.PV)
 			continue
 		}
-		edits = append(edits, registry.Edit{PV: j.info.PV, Change: func(s *schema.Settings) error {
-			*s = j.settle(*s, j.decision, j.info.AskedSampling)
-			return nil
-		}})
 		for _, pv := range j.decision.ExtraPVs {
 			extra = append(extra, registry.Request{PV: pv, Settings: schema.Settings{Policy: j.decision.Policy}})
 		}
 	}
-	failed := map[schema.PVName]error{}
-	note := func(results []registry.Result) {
-		for _, r := range results {
-			if r.Err != nil && !errors.Is(r.Err, registry.ErrAlready) {
-				failed[r.PV] = r.Err
-			}
-		}
+	if len(stop) > 0 {
+		failed.note(p.registry.Stop(ctx, actor, stop...))
 	}
-	note(p.registry.Configure(ctx, actor, edits...))
-	note(p.registry.Stop(ctx, actor, stop...))
-	note(p.registry.Archive(ctx, actor, extra...))
-	return failed
+	if len(extra) > 0 {
+		failed.note(p.registry.Archive(ctx, actor, extra...))
+	}
 }
 
-// connected judges PVs that were just recorded as connected. What fails is
-// told: the PVs are archived as they were asked for.
-func (p *policies) connected(ctx context.Context, pvs []schema.PVName) {
-	p.judgeAll(ctx, pvs, "connected")
-	if current := p.source.Current(); current != nil && current.NeedsRate() {
-		p.rates.await(pvs, time.Now())
+// Occasions at which policies are asked, for the history.
+const (
+	whenConnected = "connected"
+	whenMeasured  = "rate measured"
+)
+
+func (p *policies) tell(pv schema.PVName, err error) {
+	p.log.Warn("a policy could not be applied; the PV is archived as before", slog.String("pv", string(pv)), slog.Any("err", err))
+}
+
+func (p *policies) tellErrors(judged []judgement) {
+	for _, j := range judged {
+		if j.err != nil {
+			p.log.Warn("the policies fail for a PV; it is archived as it was asked for", slog.String("pv", string(j.info.PV)), slog.Any("err", j.err))
+		}
 	}
 }
 
@@ -265,23 +294,21 @@ func (p *policies) judgeAll(ctx context.Context, pvs []schema.PVName, when strin
 	}
 	for why, list := range byReason(judged) {
 		for pv, err := range p.enforce(ctx, policyActor(when+": "+why), list) {
-			p.log.Warn("a policy could not be applied; the PV is archived as before", slog.String("pv", string(pv)), slog.Any("err", err))
+			p.tell(pv, err)
 		}
 	}
-	for _, j := range judged {
-		if j.err != nil {
-			p.log.Warn("the policies fail for a PV; it is archived as it was asked for", slog.String("pv", string(j.info.PV)), slog.Any("err", j.err))
-		}
-	}
+	p.tellErrors(judged)
 }
+
+// reason is which policy decided, for the history.
+func (j judgement) reason() string { return "policy " + j.decision.Policy }
 
 // byReason puts together what one command with one reason can do.
 func byReason(judged []judgement) map[string][]judgement {
 	groups := map[string][]judgement{}
 	for _, j := range judged {
 		if j.changes() {
-			why := fmt.Sprintf("policy %s", j.decision.Policy)
-			groups[why] = append(groups[why], j)
+			groups[j.reason()] = append(groups[j.reason()], j)
 		}
 	}
 	return groups

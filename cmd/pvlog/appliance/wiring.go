@@ -106,7 +106,7 @@ func (a *Appliance) health() web.Health {
 // openWeb binds the HTTP address.
 func (a *Appliance) openWeb(token string) error {
 	a.web = web.New(web.Options{
-		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: dropLog{a.streams.Drops()}, Health: a.health, Why: a.why, Live: a.engine.Get, Parts: a.parts(), Writes: a.writes(),
+		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: dropLog{a.streams.Drops()}, Replays: a.replays, Health: a.health, Why: a.why, Live: a.engine.Get, Parts: a.parts(), Writes: a.writes(), Partitions: a.partitions(),
 		Gatherer: a.metrics, Token: token, OpenWrites: a.config.OpenWrites, Hosts: a.config.Hosts,
 		Version: Version(), Identity: a.config.Identity, Logger: a.log, Registerer: a.metrics,
 	})

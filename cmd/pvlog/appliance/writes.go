@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"pvlog/consumers/web"
@@ -11,7 +12,7 @@ import (
 
 // writes is what web needs for requests that change something.
 func (a *Appliance) writes() web.Writes {
-	return web.Writes{CopyData: a.copyData, StreamFields: a.streamFields, TimeLimit: a.config.Archive.TimeLimit}
+	return web.Writes{CopyData: a.copyData, Convert: a.convert, MergeFrom: a.mergeFrom, Retire: a.archive.Retire, MergeIn: a.mergeIn, StreamFields: a.streamFields, TimeLimit: a.config.Archive.TimeLimit}
 }
 
 // streamFields are the fields that the site's policies let be archived with
@@ -30,19 +31,28 @@ const publishTime = 5 * time.Second
 // copyData copies the files of a paused PV to another name and registers that.
 // Samples that were received before the pause may still wait for the log.
 func (a *Appliance) copyData(ctx context.Context, from, to schema.PVName, commit func() error) error {
-	asked := time.Now()
-	for time.Since(asked) < publishTime && a.streams.Samples().Waiting().Oldest > time.Since(asked) {
-		select {
-		case <-ctx.Done():
-			return schema.Errorf(schema.Unavailable, "copy the data of %s to %s: it was ended, nothing was copied: %w", from, to, ctx.Err())
-		case <-time.After(20 * time.Millisecond):
-		}
+	if err := a.awaitWaiting(ctx, fmt.Sprintf("copy the data of %s to %s", from, to)); err != nil {
+		return err
 	}
 	copied, err := a.archive.Copy(ctx, from, to, commit)
 	if err == nil {
 		a.log.Info("the files of a PV were copied to another name", "pv", string(from), "name", string(to), "files", copied.Files, "bytes", copied.Bytes)
 	}
 	return err
+}
+
+// awaitWaiting waits until the log has what was received before, so that the
+// archive finds it there.
+func (a *Appliance) awaitWaiting(ctx context.Context, what string) error {
+	asked := time.Now()
+	for time.Since(asked) < publishTime && a.streams.Samples().Waiting().Oldest > time.Since(asked) {
+		select {
+		case <-ctx.Done():
+			return schema.Errorf(schema.Unavailable, "%s: it was ended, nothing was changed: %w", what, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // restoreData moves back from the trash what the newest deletion of a PV with

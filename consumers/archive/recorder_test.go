@@ -1,0 +1,156 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"pvlog/consumers/partition"
+	"pvlog/schema"
+	"pvlog/streams"
+)
+
+// syncfsFS is a file system of which syncfs reports failures, wherever the test
+// runs.
+type syncfsFS struct{ partition.OSFS }
+
+func (s syncfsFS) OpenFile(path string, flag int, perm os.FileMode) (partition.Handle, error) {
+	h, err := s.OSFS.OpenFile(path, flag, perm)
+	return syncfsHandle{h}, err
+}
+
+type syncfsHandle struct{ partition.Handle }
+
+func (syncfsHandle) SyncFS() error { return nil }
+
+// recorder holds each acknowledgement against what is durable at that moment:
+// every kept sample of an acknowledged message stands in a file whose bytes and
+// names were synced, every rejected one in a drop log that was.
+type recorder struct {
+	t     *testing.T
+	root  string
+	log   *memLog
+	files *partition.FaultFS
+
+	synced  map[streams.Position]bool // drops
+	checked map[schema.PVName]int
+}
+
+// record makes a log tell a recorder of its acknowledgements.
+func record(t *testing.T, dir string, log *memLog, files *partition.FaultFS) *recorder {
+	r := &recorder{t: t, root: filepath.Join(dir, "sts"), log: log, files: files,
+		synced: map[streams.Position]bool{}, checked: map[schema.PVName]int{}}
+	log.onAck = r.acknowledged
+	return r
+}
+
+// syncLog is the archive's Options.SyncLog.
+func (r *recorder) syncLog() error {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	for p := range r.log.drops {
+		r.synced[p] = true
+	}
+	return nil
+}
+
+// acknowledged is called with the log locked.
+func (r *recorder) acknowledged(seq uint64) {
+	kept, drops := oracle(r.log.messages[:seq])
+	durable := map[string][]byte{}
+	for pv, all := range kept {
+		for _, s := range all[r.checked[pv]:] {
+			path := partition.Path(r.root, schema.ChunkKey(pv), hour, hour.Start(s.at))
+			if _, read := durable[path]; !read {
+				durable[path], _ = r.files.Durable(path)
+			}
+			if !bytes.Contains(durable[path], partition.AppendLine(nil, []byte(s.event))) {
+				r.t.Errorf("acknowledged up to %d, and the sample of %s at %v is not durable in %s", seq, pv, s.at, path)
+				return
+			}
+		}
+		r.checked[pv] = len(all)
+	}
+	for p := range drops {
+		if !r.synced[p] {
+			r.t.Errorf("acknowledged up to %d, and the drop at %+v was not durable", seq, p)
+			return
+		}
+	}
+}
+
+// mutantVariable names a part of the test's world that is spoilt, to prove that
+// the test sees it: "lie" or "forget".
+const mutantVariable = "PVLOG_TEST_MUTANT"
+
+// forgetful is a log whose consumer does not go back: what was delivered and not
+// acknowledged before a crash comes after what is new, as a server does by itself
+// (D4).
+type forgetful struct{ *memLog }
+
+func (f forgetful) Reset(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seenUpTo, f.failAck = max(f.seenUpTo, f.delivered), nil
+	return nil
+}
+
+// TestNothingIsAcknowledgedBeforeItIsDurable lets steps of the file system fail
+// and the power go at any time, with any part of what was not synced left, and
+// asks at each acknowledgement what is durable. Then all must be there.
+func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {
+	ops := []partition.Op{partition.OpOpen, partition.OpMkdir, partition.OpWrite, partition.OpTruncate, partition.OpSync, partition.OpSyncFS, partition.OpRename}
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 9))
+			dir, log := t.TempDir(), randomLog(t, rng, 300)
+			files := partition.NewFaultFS(syncfsFS{})
+			source := Source(log)
+			switch os.Getenv(mutantVariable) {
+			case "lie":
+				files.Lie()
+			case "forget":
+				source = forgetful{log}
+			}
+			r := record(t, dir, log, files)
+			change := func(o *Options) {
+				o.FS, o.SyncLog, o.Source, o.SyncPerFile = files, r.syncLog, source, rng.IntN(2) == 0
+			}
+			for range 10 {
+				a := open(t, dir, log, change)
+				for range rng.IntN(4) {
+					files.Fail(partition.Fault{Op: ops[rng.IntN(len(ops))], Skip: rng.IntN(12), Written: rng.IntN(200),
+						Err: []error{syscall.EIO, syscall.ENOSPC}[rng.IntN(2)], Lasting: rng.IntN(4) == 0})
+				}
+				work(t, a, log, rng.IntN(12), func() bool { return rng.IntN(3) > 0 })
+				crash(t, a)
+				if err := files.PowerCutAtRandom(rng); err != nil {
+					t.Fatal(err)
+				}
+				files.Heal()
+			}
+			run(t, open(t, dir, log, change))
+			checkAgainstOracle(t, dir, log)
+		})
+	}
+}
+
+// TestASpoiltWorldIsSeen proves the test above: on a disk that ignores syncs,
+// and with a consumer that does not go back, it fails.
+func TestASpoiltWorldIsSeen(t *testing.T) {
+	for mutant, want := range map[string]string{"lie": "is not durable in", "forget": "samples in files, want"} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestNothingIsAcknowledgedBeforeItIsDurable$", "-test.failfast")
+		cmd.Env = append(os.Environ(), mutantVariable+"="+mutant)
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("mutant %q: %v\n%.2000s", mutant, err, out)
+		}
+	}
+}
