@@ -87,6 +87,11 @@ func (a *Appliance) health() web.Health {
 	if h.Fault != nil {
 		out.Faults = append(out.Faults, web.Fault{Part: "archive", Since: h.Since, Message: h.Fault.Error()})
 	}
+	if futures := a.archive.Futures(""); len(futures) > 0 {
+		f := futures[0]
+		out.Faults = append(out.Faults, web.Fault{Part: "files", Since: f.Found,
+			Message: fmt.Sprintf("%d partitions end in the future, the first is %s of %s, at %v: new samples are archived, but its last lines are wrong; move it aside", len(futures), f.Path, f.PV, f.Last)})
+	}
 	for _, problem := range a.streams.Problems() {
 		out.Faults = append(out.Faults, web.Fault{Part: "log", Message: problem})
 	}
