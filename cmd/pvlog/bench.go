@@ -14,6 +14,10 @@ import (
 type benchCmd struct {
 	Log benchLogCmd `cmd:"" help:"What bare JetStream costs per message: publish, consume, both at once."`
 	Ca  benchCaCmd  `cmd:"" help:"What the Channel Access client costs, against simulated IOCs in a process of their own."`
+
+	Archive    benchArchiveCmd    `cmd:"" help:"From the log to durable files: what a sample costs, in CPU, memory, bytes and file operations, and whether all are there."`
+	Pipeline   benchPipelineCmd   `cmd:"" help:"From the sockets of simulated IOCs to durable files, with a real pvlog serve."`
+	ArchiveRun benchArchiveRunCmd `cmd:"" hidden:"" help:"The process that bench archive measures."`
 }
 
 type benchLogCmd struct {

@@ -23,12 +23,17 @@ type benchCaServeCmd struct {
 	IOCs    int     `name:"iocs" default:"1"`
 	Records int     `default:"0"`
 	Rate    float64 `default:"0.001"`
+	// Elements above 1 make waveforms, whose first element counts.
+	Elements int           `default:"1"`
+	Skew     time.Duration // of all stamps
 	profiled
 }
 
 // Run serves until the input ends. Lines are "stop FROM TO" and
 // "start FROM TO PORT", of IOCs counted from 0, TO not included, with beacons
-// sent to PORT on this host.
+// sent to PORT on this host; "skew SPAN" changes the clock of all records, and
+// "stats" is answered with the updates that were replaced by newer ones and the
+// processings that were left out.
 func (c *benchCaServeCmd) Run(ctx context.Context, log *slog.Logger) error {
 	end, err := c.begin()
 	if err != nil {
@@ -37,7 +42,7 @@ func (c *benchCaServeCmd) Run(ctx context.Context, log *slog.Logger) error {
 	defer func() { _ = end() }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	f, err := newFleet(c.IOCs, c.Listen, "", nil, simioc.Load(c.Records, c.Rate), quiet(log))
+	f, err := newFleet(c.IOCs, c.Listen, "", nil, c.records(), quiet(log))
 	if err != nil {
 		return err
 	}
@@ -52,14 +57,60 @@ func (c *benchCaServeCmd) Run(ctx context.Context, log *slog.Logger) error {
 	defer beacons.Wait()
 	defer cancel()
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		if err := f.obey(ctx, lines.Text(), &beacons); err != nil {
-			fmt.Println(err)
-		} else {
-			fmt.Println("done")
-		}
+		fmt.Println(f.answer(ctx, lines.Text(), &beacons))
 	}
 	for i := range f.iocs {
 		f.stop(i)
+	}
+	return nil
+}
+
+// records are the load: doubles, or waveforms whose first element counts.
+func (c *benchCaServeCmd) records() []simioc.Record {
+	records := simioc.Load(c.Records, c.Rate)
+	for i := range records {
+		records[i].Clock = simioc.Clock{Skew: c.Skew}
+		if c.Elements > 1 {
+			records[i] = simioc.Record{Name: records[i].Name, Type: ca.DBRDouble, Count: c.Elements, Rate: c.Rate, Clock: records[i].Clock,
+				Generate: func(n uint64, _ time.Time) any {
+					values := make([]float64, c.Elements)
+					values[0] = float64(n)
+					return values
+				}}
+		}
+	}
+	return records
+}
+
+// answer does what a line asks for and says what became of it.
+func (f *fleet) answer(ctx context.Context, line string, beacons *sync.WaitGroup) string {
+	var err error
+	if line == "stats" {
+		s := f.Stats()
+		return fmt.Sprintf("%d %d", s.Overwritten, s.Skipped)
+	} else if span, ok := strings.CutPrefix(line, "skew "); ok {
+		err = f.skew(span)
+	} else {
+		err = f.obey(ctx, line, beacons)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return "done"
+}
+
+// skew sets the clock of all records of all IOCs.
+func (f *fleet) skew(text string) error {
+	span, err := time.ParseDuration(text)
+	if err != nil {
+		return err
+	}
+	for _, ioc := range f.iocs {
+		for _, name := range ioc.Names() {
+			if err := ioc.SetClock(name, simioc.Clock{Skew: span}); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -92,11 +143,14 @@ func (f *fleet) start(ctx context.Context, i int) context.Context {
 	ctx, f.cancels[i] = context.WithCancel(ctx)
 	done := make(chan error, 1)
 	f.dones[i] = done
-	go func() { done <- f.iocs[i].Run(ctx) }()
+	go func() {
+		defer close(done) // it may be stopped twice
+		done <- f.iocs[i].Run(ctx)
+	}()
 	return ctx
 }
 
-// stop ends an IOC and waits for it.
+// stop ends an IOC, if it runs, and waits for it.
 func (f *fleet) stop(i int) {
 	f.cancels[i]()
 	<-f.dones[i]

@@ -46,8 +46,11 @@ func cpuTime() time.Duration {
 }
 
 // residentBytes is the memory of this process by Linux's account.
-func residentBytes() int64 {
-	status, err := os.ReadFile("/proc/self/status")
+func residentBytes() int64 { return residentOf("self") }
+
+// residentOf is that of a process by its id.
+func residentOf(pid string) int64 {
+	status, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
 		return 0
 	}

@@ -35,6 +35,7 @@ type commands struct {
 	Get       getCmd       `cmd:"" help:"Print samples of a PV."`
 	Drops     dropsCmd     `cmd:"" help:"List samples that no partition could hold, with the reason."`
 	Replay    replayCmd    `cmd:"" help:"Put rejected samples, or samples of the raw log, in their places in partitions."`
+	Rebuild   rebuildCmd   `cmd:"" help:"Compare partitions with what the raw log gives; --write merges in what is missing."`
 	Inspect   inspectCmd   `cmd:"" help:"Show what PB files hold and whether they are sound."`
 	Verify    verifyCmd    `cmd:"" help:"Find everything that is wrong with PB files, ours and the Appliance's."`
 	Repair    repairCmd    `cmd:"" help:"Take out of PB files what is wrong with them; no sample that can be read is lost."`

@@ -26,6 +26,7 @@ var wrongRequests = []struct {
 	{"POST", "/api/v1/replays", "", `{"pv":"*","reasons":["late"]}`, 400, "invalid", "drift_past"},
 	{"POST", "/api/v1/replays", "", `{"pv":"*","drift":"1ms"}`, 400, "invalid", "whole seconds"},
 	{"POST", "/api/v1/replays", "", `{"pv":"*","from_log":true,"reasons":["order"]}`, 400, "invalid", "raw log"},
+	{"POST", "/api/v1/replays", "", `{"pv":"*","rebuild":true,"drift":"1h"}`, 400, "invalid", "as the archive did"},
 	{"GET", "/api/v1/replays/none", "", "", 404, "not_found", "no replay"},
 	{"GET", "/api/v1/replays?limit=0", "", "", 400, "invalid", "1 to 10000"},
 	{"GET", pvs + "?stat=paused", "", "", 400, "invalid", `"stat"`},

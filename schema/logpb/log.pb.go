@@ -2129,6 +2129,7 @@ type ReplayOrder struct {
 	DriftPast     uint32                 `protobuf:"varint,5,opt,name=drift_past,json=driftPast,proto3" json:"drift_past,omitempty"`       // seconds; 0: as the sample carries
 	DriftFuture   uint32                 `protobuf:"varint,6,opt,name=drift_future,json=driftFuture,proto3" json:"drift_future,omitempty"` // seconds; 0: as the sample carries
 	FromLog       bool                   `protobuf:"varint,7,opt,name=from_log,json=fromLog,proto3" json:"from_log,omitempty"`             // all samples of the raw log, not the drops
+	Rebuild       bool                   `protobuf:"varint,8,opt,name=rebuild,proto3" json:"rebuild,omitempty"`                            // what the archive would write anew from the raw log, and nothing else
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2208,6 +2209,13 @@ func (x *ReplayOrder) GetDriftFuture() uint32 {
 func (x *ReplayOrder) GetFromLog() bool {
 	if x != nil {
 		return x.FromLog
+	}
+	return false
+}
+
+func (x *ReplayOrder) GetRebuild() bool {
+	if x != nil {
+		return x.Rebuild
 	}
 	return false
 }
@@ -2631,7 +2639,7 @@ const file_log_proto_rawDesc = "" +
 	"\x05codes\x18\x03 \x03(\tR\x05codes\x12\x18\n" +
 	"\amessage\x18\x04 \x03(\rR\amessage\"\x1f\n" +
 	"\aFlagSet\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\bR\x05value\"\xc0\x01\n" +
+	"\x05value\x18\x01 \x01(\bR\x05value\"\xda\x01\n" +
 	"\vReplayOrder\x12\x0e\n" +
 	"\x02pv\x18\x01 \x01(\tR\x02pv\x12\x18\n" +
 	"\areasons\x18\x02 \x03(\tR\areasons\x12\x14\n" +
@@ -2640,7 +2648,8 @@ const file_log_proto_rawDesc = "" +
 	"\n" +
 	"drift_past\x18\x05 \x01(\rR\tdriftPast\x12!\n" +
 	"\fdrift_future\x18\x06 \x01(\rR\vdriftFuture\x12\x19\n" +
-	"\bfrom_log\x18\a \x01(\bR\afromLog\"\x9a\x02\n" +
+	"\bfrom_log\x18\a \x01(\bR\afromLog\x12\x18\n" +
+	"\arebuild\x18\b \x01(\bR\arebuild\"\x9a\x02\n" +
 	"\x0fSamplesReplayed\x12\x14\n" +
 	"\x05added\x18\x01 \x01(\rR\x05added\x12\x14\n" +
 	"\x05there\x18\x02 \x01(\rR\x05there\x12\x18\n" +
