@@ -142,10 +142,11 @@ type Archive struct {
 	singly     bool           // the next round syncs file by file
 	swap       *swap          // files were replaced and the registry has not decided yet
 
-	mu     sync.RWMutex // guards the map; each pvFiles has its own lock
-	pvs    map[schema.PVName]*pvFiles
-	held   map[schema.PVName]bool // guarded by mu; whose files are being copied or moved
-	health Health                 // guarded by mu
+	mu      sync.RWMutex // guards the map; each pvFiles has its own lock
+	pvs     map[schema.PVName]*pvFiles
+	held    map[schema.PVName]bool // guarded by mu; whose files are being copied or moved
+	futures map[string]Future      // guarded by mu; by path
+	health  Health                 // guarded by mu
 
 	unsettled schema.PVName // guarded by mu; whose files were replaced while the registry has not decided
 }

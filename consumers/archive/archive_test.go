@@ -382,6 +382,16 @@ func TestAPartitionThatEndsInTheFutureIsNoFloor(t *testing.T) {
 	if got := read(t, dir, "P"); len(got) != 2 || got[0].at != after(0) || len(log.drops) != 0 {
 		t.Errorf("stored %v, drops %v, want both samples", got, log.drops)
 	}
+	futures := a.Futures("P")
+	if len(futures) != 1 || futures[0].Last != future || futures[0].PV != "P" || len(a.Futures("")) != 1 || len(a.Futures("Q")) != 0 {
+		t.Fatalf("found to end in the future: %+v", futures)
+	}
+	if err := os.Rename(futures[0].Path, futures[0].Path+".aside"); err != nil {
+		t.Fatal(err)
+	}
+	if left := a.Futures(""); len(left) != 0 {
+		t.Errorf("moved away, and yet %+v", left)
+	}
 }
 
 func TestAFaultOfOneFileStopsNothingElse(t *testing.T) {

@@ -142,9 +142,7 @@ func (a *Archive) loadFile(f *pvFiles, store int, file partition.File, limit, fr
 		return false, nil
 	}
 	if tail.Last.After(limit) {
-		a.metrics.futureFiles.Inc()
-		a.log.Error("a partition ends in the future and does not serve as the PV's last time",
-			"pv", string(f.pv), "partition", file.Path, "last", tail.Last.String())
+		a.foundFuture(f.pv, file.Path, tail.Last)
 		return false, nil
 	}
 	if !f.hasLast || tail.Last.After(f.last) {

@@ -128,6 +128,7 @@ func judge(s schema.RawSample, info *schema.TypeInfo, o Overrides) (Late, filter
 			Detail: fmt.Sprintf("the sample is of generation %d, the PV is now of generation %d", s.Generation, info.Generation)}
 	}
 	s.Registered = info.DBRType
+	s.RateEvents, s.RateBytes = 0, 0 // the guard is against a flood, not against who asks for its samples
 	if o.DriftPast > 0 {
 		s.DriftPast = o.DriftPast
 	}

@@ -309,6 +309,10 @@ func bufferLink(e *evidence) web.Link {
 }
 
 func fileLink(e *evidence) web.Link {
+	if len(e.futures) > 0 {
+		f := e.futures[0]
+		return since(broken("move it aside; new samples are archived all the same", "%s ends in the future, at %v", f.Path, f.Last), f.Found)
+	}
 	if !e.archived || e.status.Path == "" {
 		if e.logged {
 			return waits("wait for the next round", "no file is written yet in this run")

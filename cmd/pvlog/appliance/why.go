@@ -43,6 +43,7 @@ type evidence struct {
 
 	drops    []streams.StoredDrop // the newest, oldest first
 	dropsErr error
+	futures  []archive.Future
 }
 
 // probeWait is how long an IOC may take to answer for a PV that is not
@@ -77,5 +78,6 @@ func (a *Appliance) look(ctx context.Context, e *evidence) {
 		e.archived = true
 		e.waiting = len(a.archive.Tail(e.pv))
 	}
+	e.futures = a.archive.Futures(e.pv)
 	e.drops, e.dropsErr = a.streams.Drops().List(ctx, streams.DropFilter{PV: string(e.pv), Limit: 1})
 }

@@ -94,6 +94,11 @@ func (a *Appliance) health() web.Health {
 		out.Faults = append(out.Faults, web.Fault{Part: "log", Since: since,
 			Message: fmt.Sprintf("samples cannot be stored and wait in memory, and when that is full the IOCs are read more slowly: %v; %v", err, look)})
 	}
+	if futures := a.archive.Futures(""); len(futures) > 0 {
+		f := futures[0]
+		out.Faults = append(out.Faults, web.Fault{Part: "files", Since: f.Found,
+			Message: fmt.Sprintf("%d partitions end in the future, the first is %s of %s, at %v: new samples are archived, but its last lines are wrong; move it aside", len(futures), f.Path, f.PV, f.Last)})
+	}
 	for _, problem := range a.streams.Problems() {
 		out.Faults = append(out.Faults, web.Fault{Part: "log", Message: problem})
 	}
