@@ -23,7 +23,9 @@ type settings struct {
 	deadband   float64       // 0: none
 
 	driftPast, driftFuture time.Duration
-	skipAliasCheck         bool // what the IOC says of the PV's name does not matter
+	rateEvents             uint32 // events/s that it may have; 0: any number
+	rateBytes              uint64 // bytes/s
+	skipAliasCheck         bool   // what the IOC says of the PV's name does not matter
 }
 
 // settingsOf takes from opt what the PV leaves open.
@@ -36,6 +38,8 @@ func settingsOf(info *schema.TypeInfo, opt *Options) *settings {
 		deadband:    info.Deadband,
 		driftPast:   cmp.Or(info.DriftPast, opt.DriftPast),
 		driftFuture: cmp.Or(info.DriftFuture, opt.DriftFuture),
+		rateEvents:  cmp.Or(info.RateEvents, opt.RateEvents),
+		rateBytes:   cmp.Or(info.RateBytes, opt.RateBytes),
 
 		skipAliasCheck: info.SkipAliasCheck,
 	}
@@ -102,6 +106,7 @@ type Channel struct {
 	fields     atomic.Pointer[fieldSet] // set by the engine's goroutine; nil while no archive field has a channel
 	scanned    scanned
 	band       *band      // nil until a deadband was applied
+	allowed    *allowance // of the PV's rate; nil: it may have any
 	straggler  *straggler // nil until an update was held
 	queued     bool       // stands in the engine's stragglers
 }

@@ -51,7 +51,7 @@ func fits(s schema.RawSample, at schema.Time) bool {
 	if !at.Legal() || at.Sec < schema.Floor || s.Type != s.Registered {
 		return false
 	}
-	if at.After(schema.TimeOf(s.Received.Add(s.DriftFuture))) {
+	if s.RateEvents > 0 || s.RateBytes > 0 || at.After(schema.TimeOf(s.Received.Add(s.DriftFuture))) {
 		return false
 	}
 	return s.First || !schema.TimeOf(s.Received.Add(-s.DriftPast)).After(at)

@@ -8,6 +8,7 @@ import (
 type metrics struct {
 	received, appended           prometheus.Counter
 	overflowWaits, overflowDrops prometheus.Counter
+	overRate                     prometheus.Counter
 	transientErrors, disconnects prometheus.Counter
 	discovered, followErrors     prometheus.Counter
 	propertyChanges, suppressed  prometheus.Counter
@@ -26,6 +27,7 @@ func newMetrics(reg prometheus.Registerer, e *Engine) (*metrics, error) {
 		received:        counter("samples_received_total", "Updates of IOCs that held a value."),
 		appended:        counter("samples_appended_total", "Samples that the log took."),
 		overflowWaits:   counter("overflow_waits_total", "Samples that had to wait for room in the log."),
+		overRate:        counter("over_rate_total", "Samples that were more than their PV may have per second: they go to the drop log."),
 		overflowDrops:   counter("overflow_drops_total", "Samples lost because the log had no room until their channel ended."),
 		transientErrors: counter("transient_errors_total", "Updates without a value, failed gets and registrations."),
 		disconnects:     counter("disconnects_total", "Channels that lost their connection."),

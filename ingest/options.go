@@ -50,6 +50,12 @@ type Options struct {
 	// lie before the archive drops it. Whole seconds; 0: 30 minutes.
 	DriftPast, DriftFuture time.Duration
 
+	// RateEvents and RateBytes are how many events and bytes of events a PV may
+	// have per second, in the mean over 10 s. What is beyond is marked as such,
+	// and goes to the drop log. 0: any number.
+	RateEvents uint32
+	RateBytes  uint64
+
 	// Mask selects the events that IOCs send: 1 VALUE, 2 LOG, 4 ALARM. 0: 6.
 	Mask uint16
 

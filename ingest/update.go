@@ -126,6 +126,7 @@ func (c *Channel) take(s schema.RawSample, at schema.Time, least time.Duration) 
 // ride on it (D12). Only a sample that the log took changes what is pending.
 // It gives back the event. c.sampling is held.
 func (c *Channel) append(s schema.RawSample, at schema.Time) []byte {
+	c.guard(&s)
 	fit := fits(s, at)
 	later := fit && c.history.seen.later(at)
 	marked := later && c.markers.pending

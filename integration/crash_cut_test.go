@@ -67,6 +67,7 @@ func (r *crashRig) cutPower(dir string) {
 	}
 	r.t.Logf("power cut %v after the start of the load at %s; %d of %d samples in the log must be there", c.at.Sub(disk.journal[began-1].at).Round(time.Millisecond), c.how, kept, len(seen))
 	r.sure = c.at
+	r.posts.lostPower(c.at.Add(-cutInterval - cutSlack))
 }
 
 // cutAtStart lets pvlog begin to start, and cuts.

@@ -24,7 +24,17 @@ var mutants = []struct {
 	},
 	{
 		"no sync of new folders (D3)", "consumers/partition/sync.go",
-		"return s.each(s.folders(dirs))", "return nil",
+		"if err := s.each(s.folders(dirs)); err != nil {", "if err := error(nil); err != nil {",
+		"./consumers/archive", "TestNothingIsAcknowledgedBeforeItIsDurable",
+	},
+	{
+		"no sync of what a killed process left (D3)", "consumers/archive/round.go",
+		"a.syncer.Found(path)", "_ = path",
+		"./consumers/archive", "TestNothingIsAcknowledgedBeforeItIsDurable",
+	},
+	{
+		"what a killed process left is believed (D3)", "consumers/archive/round.go",
+		"if err := a.renew(); err != nil {", "if err := error(nil); err != nil {",
 		"./consumers/archive", "TestNothingIsAcknowledgedBeforeItIsDurable",
 	},
 	{

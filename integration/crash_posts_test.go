@@ -56,15 +56,16 @@ type postings struct {
 	ioc  *simioc.IOC
 	addr string
 
-	mu   sync.Mutex // guards what follows
-	life int
-	pvs  []*postedPV
+	mu    sync.Mutex // guards what follows
+	life  int
+	pvs   []*postedPV
+	loose map[int]time.Time // lives that ended by a power cut: of what was posted later any may be lost
 }
 
 // newPostings runs an IOC with pvs records of all kinds.
 func newPostings(t *testing.T, seed uint64, pvs int) *postings {
 	t.Helper()
-	p := &postings{t: t, rng: rand.New(rand.NewPCG(seed, 1))}
+	p := &postings{t: t, rng: rand.New(rand.NewPCG(seed, 1)), loose: map[int]time.Time{}}
 	kinds := []struct {
 		dbr   ca.DBR
 		count int
@@ -192,6 +193,14 @@ func (p *postings) connected() {
 	}
 }
 
+// lostPower notes that the present life ended by a power cut, and the instant up
+// to which the log was synced.
+func (p *postings) lostPower(synced time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.loose[p.life] = synced
+}
+
 // reached is a sample that was seen in the log, and when the log stored it.
 type reached struct {
 	pv     string
@@ -247,7 +256,7 @@ func (p *postings) judge(o outcome) (breaches []string, counts map[string]int) {
 	known := map[string]bool{}
 	for _, pv := range p.pvs {
 		known[pv.name] = true
-		j := postJudge{pv: pv, life: p.life, stored: o.stored[pv.name], drops: o.drops[pv.name], must: must[pv.name], counts: counts}
+		j := postJudge{pv: pv, life: p.life, stored: o.stored[pv.name], drops: o.drops[pv.name], must: must[pv.name], counts: counts, loose: p.loose}
 		j.judge()
 		breaches = append(breaches, j.breaches...)
 	}
@@ -267,6 +276,7 @@ type postJudge struct {
 	drops  []rejected
 	must   map[string]reached
 	counts map[string]int
+	loose  map[int]time.Time
 
 	kept     map[string]int // key: how often it is stored
 	gone     map[string]int // key: how often it is dropped
@@ -371,6 +381,9 @@ func (j *postJudge) gaps() {
 			end, any = len(posts)-1, true // pvlog was let finish
 		}
 		for i := from; any && i <= end && i < len(posts); i++ {
+			if synced, cut := j.loose[life]; cut && posts[i].seen.After(synced) {
+				break
+			}
 			if key := posts[i].key(); j.kept[key]+j.gone[key] == 0 {
 				j.breach("post %d of life %d is nowhere, while %d is: %v", i, life, end, posts[i].sample)
 				break

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +111,44 @@ func TestSamplesOfAWrongClockAreReplayed(t *testing.T) {
 	posts(t, ioc, "sim:x", time.Now().Truncate(time.Millisecond), 0, 5)
 	s.awaitSamples("sim:x", 56)
 	s.stop()
+	cutLine(t, s, "sim:x")
+	s.start()
+	s.awaitConnected("sim:x")
+	s.replays(3, "rebuild --pv sim:*", "1 are missing", "missing")
+	s.replays(3, "rebuild --pv sim:* --dry-run", "1 are missing")
+	s.replays(0, "rebuild --pv sim:* --write", "1 were missing and are there now")
+	s.replays(0, "rebuild --pv sim:*", "26 samples equal")
+	s.replays(0, "rebuild --pv sim:* --until 1h", "sim:x")
+	if n := len(s.rawTimes("sim:x")); n != 56 {
+		t.Errorf("%d samples after the rebuild", n)
+	}
+	s.stop()
+}
+
+// cutLine takes a sample out of the end of a stopped server's newest partition of
+// a PV that has some.
+func cutLine(t *testing.T, s *server, pv schema.PVName) {
+	t.Helper()
+	files, err := partition.List(s.storeRoot(), schema.ChunkKey(pv), partition.PartitionHour)
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	path := files[len(files)-1].Path
+	for _, f := range slices.Backward(files) {
+		if tail, err := partition.Check(f.Path); err == nil && tail.Lines > 10 {
+			path = f.Path
+			break
+		}
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(content, []byte("\n"))
+	n := len(lines) - 4 // the last but two
+	if err := os.WriteFile(path, bytes.Join(slices.Delete(lines, n, n+1), nil), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestAKilledReplayIsCompleted kills the server in the middle of a replay of many

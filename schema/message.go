@@ -47,6 +47,8 @@ func AppendRawSample(b []byte, s RawSample) []byte {
 	b = appendUint(b, 6, uint64(s.DriftPast/time.Second))
 	b = appendUint(b, 7, uint64(s.DriftFuture/time.Second))
 	b = appendUint(b, 8, s.Generation)
+	b = appendUint(b, 10, uint64(s.RateEvents))
+	b = appendUint(b, 11, s.RateBytes)
 	b = protowire.AppendTag(b, 9, protowire.BytesType)
 	return protowire.AppendBytes(b, s.Event)
 }
@@ -61,7 +63,7 @@ func sizeRawSample(s RawSample) int {
 	return sizeUint(uint64(s.Type)) + sizeUint(uint64(s.Year)) + 9 +
 		sizeUint(protowire.EncodeBool(s.First)) + sizeUint(uint64(s.Registered)) +
 		sizeUint(uint64(s.DriftPast/time.Second)) + sizeUint(uint64(s.DriftFuture/time.Second)) +
-		sizeUint(s.Generation) + 1 + protowire.SizeBytes(len(s.Event))
+		sizeUint(s.Generation) + sizeUint(uint64(s.RateEvents)) + sizeUint(s.RateBytes) + 1 + protowire.SizeBytes(len(s.Event))
 }
 
 func appendUint(b []byte, num protowire.Number, v uint64) []byte {
@@ -207,5 +209,9 @@ func (s *RawSample) takeNumber(num protowire.Number, v uint64) {
 		s.DriftFuture = time.Duration(v) * time.Second
 	case 8:
 		s.Generation = v
+	case 10:
+		s.RateEvents = uint32(v)
+	case 11:
+		s.RateBytes = v
 	}
 }

@@ -20,6 +20,8 @@ type RawSample struct {
 	DriftPast   time.Duration // how far before Received it may lie, whole seconds
 	DriftFuture time.Duration // how far after Received it may lie, whole seconds
 	Generation  uint64        // registry sequence that created or retyped the PV
+	RateEvents  uint32        // events/s that the PV may have, if this sample is one too many; else 0
+	RateBytes   uint64        // bytes/s, likewise
 	Event       []byte        // EPICSEvent message
 }
 

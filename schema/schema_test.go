@@ -115,7 +115,7 @@ func TestAppendedEventsAreTheGeneratedMessages(t *testing.T) {
 func TestSampleMessageRoundTripAndDamage(t *testing.T) {
 	in := []schema.RawSample{
 		{Type: schema.ScalarDouble, Registered: schema.ScalarDouble, Year: 2026, Received: time.Unix(1_700_000_000, 5), First: true,
-			DriftPast: 30 * time.Minute, DriftFuture: time.Hour, Generation: 77, Event: []byte{1, 2, 3}},
+			DriftPast: 30 * time.Minute, DriftFuture: time.Hour, Generation: 77, RateEvents: 1 << 31, RateBytes: 1 << 40, Event: []byte{1, 2, 3}},
 		{Type: schema.ScalarString, Registered: schema.WaveformDouble, Year: 1990, Received: time.Unix(0, -1), Event: []byte{}},
 	}
 	b := schema.AppendSampleHeader(nil)

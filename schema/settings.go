@@ -41,6 +41,8 @@ type Settings struct {
 	Deadband       float64       // a smaller change of a number makes no sample; 0: every update does
 	DriftPast      time.Duration // whole seconds; 0: as configured for all
 	DriftFuture    time.Duration // whole seconds; 0: as configured for all
+	RateEvents     uint32        // events/s that it may have, what is beyond goes to the drop log; 0: as configured for all
+	RateBytes      uint64        // bytes/s, likewise
 }
 
 // settingsMessage is what the messages that hold settings have in common.
@@ -54,6 +56,8 @@ type settingsMessage interface {
 	GetDeadband() float64
 	GetDriftPast() uint32
 	GetDriftFuture() uint32
+	GetRateEvents() uint32
+	GetRateBytes() uint64
 }
 
 // SettingsOf reads the settings that a registry event holds: those of a
@@ -69,6 +73,8 @@ func SettingsOf(m settingsMessage) Settings {
 		Deadband:       m.GetDeadband(),
 		DriftPast:      time.Duration(m.GetDriftPast()) * time.Second,
 		DriftFuture:    time.Duration(m.GetDriftFuture()) * time.Second,
+		RateEvents:     m.GetRateEvents(),
+		RateBytes:      m.GetRateBytes(),
 	}
 }
 
@@ -84,6 +90,8 @@ func (s Settings) Message() *logpb.Settings {
 		Deadband:       s.Deadband,
 		DriftPast:      uint32(s.DriftPast / time.Second),
 		DriftFuture:    uint32(s.DriftFuture / time.Second),
+		RateEvents:     s.RateEvents,
+		RateBytes:      s.RateBytes,
 	}
 }
 
@@ -91,7 +99,8 @@ func (s Settings) Message() *logpb.Settings {
 func (s Settings) Equal(t Settings) bool {
 	return s.SamplingMethod == t.SamplingMethod && s.SamplingPeriod == t.SamplingPeriod && s.Policy == t.Policy &&
 		s.ControllingPV == t.ControllingPV && slices.Equal(s.Stores, t.Stores) && slices.Equal(s.ArchiveFields, t.ArchiveFields) &&
-		s.Deadband == t.Deadband && s.DriftPast == t.DriftPast && s.DriftFuture == t.DriftFuture
+		s.Deadband == t.Deadband && s.DriftPast == t.DriftPast && s.DriftFuture == t.DriftFuture &&
+		s.RateEvents == t.RateEvents && s.RateBytes == t.RateBytes
 }
 
 // seconds rounds: 1.003 s times 1e9 lies just below the whole number.

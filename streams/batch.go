@@ -215,6 +215,9 @@ func parseAnswer(m *nats.Msg) (answer, error) {
 // isFull reports whether err says that a limit of the stream or the server is
 // reached: a new server would not help.
 func isFull(err error) bool {
+	if errors.Is(err, errNearlyFull) {
+		return true
+	}
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	if !ok {
 		return false

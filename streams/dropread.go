@@ -188,7 +188,8 @@ func decodeDrop(subject string, data []byte) (Drop, error) {
 		drop.Sample = &schema.RawSample{
 			Type: schema.DBRType(s.GetType()), Year: int(s.GetYear()), Received: time.Unix(0, s.GetReceived()), First: s.GetFirst(),
 			Registered: schema.DBRType(s.GetRegisteredType()), DriftPast: time.Duration(s.GetDriftPast()) * time.Second,
-			DriftFuture: time.Duration(s.GetDriftFuture()) * time.Second, Generation: s.GetGeneration(), Event: s.GetEvent(),
+			DriftFuture: time.Duration(s.GetDriftFuture()) * time.Second, Generation: s.GetGeneration(),
+			RateEvents: s.GetRateEvents(), RateBytes: s.GetRateBytes(), Event: s.GetEvent(),
 		}
 	}
 	return drop, nil

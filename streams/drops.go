@@ -269,7 +269,7 @@ func sampleProto(s *schema.RawSample) *logpb.Sample {
 	return &logpb.Sample{
 		Type: uint32(s.Type), Year: uint32(s.Year), Received: s.Received.UnixNano(), First: s.First,
 		RegisteredType: uint32(s.Registered), DriftPast: uint32(s.DriftPast / time.Second), DriftFuture: uint32(s.DriftFuture / time.Second),
-		Generation: s.Generation, Event: s.Event,
+		Generation: s.Generation, RateEvents: s.RateEvents, RateBytes: s.RateBytes, Event: s.Event,
 	}
 }
 

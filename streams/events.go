@@ -59,7 +59,7 @@ func (e *EventLog) Append(ctx context.Context, proposals ...Proposal) (seqs []ui
 	}
 	e.log.metrics.events.Add(float64(len(seqs)))
 	e.announce() // who follows works while the disk does
-	return seqs, errors.Join(err, e.log.Sync())
+	return seqs, errors.Join(err, bounded(apiTimeout, "make the events durable", e.log.Sync))
 }
 
 func (e *EventLog) appendGroup(ctx context.Context, group []Proposal) ([]uint64, error) {

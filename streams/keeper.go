@@ -34,6 +34,10 @@ func (l *Log) runKeeper(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			l.samples.watchAge(now)
+			l.lookAhead(ctx, now)
+			if err := l.keepReserve(); err != nil {
+				l.log.Debug("no reserve", "err", err)
+			}
 			if turn++; turn%notePeriods == 0 {
 				durable = l.noteDurable(ctx, durable)
 			}
@@ -98,7 +102,10 @@ func (l *Log) restart(ctx context.Context, needed func() bool) {
 	if !needed() {
 		return
 	}
-	_, free, err := space(l.opt.Dir)
+	if err := l.roomToStart(); err != nil {
+		l.log.Warn("the log's reserve cannot be given up", "err", err)
+	}
+	_, free, err := l.space(l.opt.Dir)
 	if err != nil || free < restartSpace {
 		l.log.Warn("the log's server cannot store and is not restarted yet: its file system is full",
 			"dir", filepath.Join(l.opt.Dir, "nats"), "free", free, "err", err)

@@ -32,7 +32,8 @@ func lockDir(dir string) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	if err := writeHolder(f); err != nil {
+	// On a full disk the number is missing; the lock holds.
+	if err := writeHolder(f); err != nil && !errors.Is(err, unix.ENOSPC) {
 		_ = f.Close()
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pvlog/schema"
 )
@@ -34,10 +35,15 @@ type Log struct {
 
 	restartMu sync.Mutex // one restart of the server at a time; taken before mu and ledgerMu
 
-	ledgerMu sync.Mutex // guards the next three; taken alone
+	ledgerMu sync.Mutex // guards the next four; taken alone
 	ledger   ledger
 	problems []string
 	losses   []Loss
+	outlook  Outlook
+
+	lastSeen uint64 // newest sequence of SAMPLES; the keeper's
+
+	space func(dir string) (size, free int64, err error) // set by New; tests replace it before Open
 
 	mu      sync.RWMutex // guards what follows
 	lock    *os.File
@@ -53,7 +59,7 @@ func New(opt Options) *Log {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Log{opt: opt, invalid: err, log: opt.Logger, metrics: newMetrics(opt.Registerer)}
+	l := &Log{opt: opt, invalid: err, log: opt.Logger, metrics: newMetrics(opt.Registerer), space: space}
 	l.samples = newSampleLog(l)
 	l.events = &EventLog{log: l}
 	l.drops = &DropLog{log: l}
@@ -73,6 +79,9 @@ func (l *Log) Open(ctx context.Context) error {
 	lock, err := lockDir(l.opt.Dir)
 	if err != nil {
 		return err
+	}
+	if err := l.roomToStart(); err != nil {
+		return errors.Join(err, lock.Close())
 	}
 	led := l.openLedger()
 	found, err := l.examine(led, !led.Clean)
@@ -97,7 +106,7 @@ func (l *Log) Open(ctx context.Context) error {
 
 // start plans the limits and starts a session with its streams.
 func (l *Log) start(ctx context.Context, number int) (*session, limits, error) {
-	size, free, err := space(l.opt.Dir)
+	size, free, err := l.space(l.opt.Dir)
 	if err != nil {
 		return nil, limits{}, err
 	}
@@ -176,14 +185,22 @@ func (l *Log) Close() error {
 	l.samples.close()
 	var noted error
 	if _, err := l.current(); err == nil {
-		noted = errors.Join(l.Sync(), l.note(func(led *ledger) { led.Clean = true }))
+		noted = bounded(closeTime, "make the log durable", func() error {
+			return errors.Join(l.Sync(), l.note(func(led *ledger) { led.Clean = true }))
+		})
 	}
 	l.mu.Lock()
 	s, lock := l.session, l.lock
 	l.session, l.lock = nil, nil
 	l.mu.Unlock()
 	if s != nil {
-		s.close()
+		err := bounded(closeTime, "stop the log's server", func() error {
+			s.close()
+			return nil
+		})
+		if err != nil {
+			return errors.Join(noted, err) // what hangs may still write: the lock ends with the process
+		}
 	}
 	if lock == nil {
 		return noted
@@ -199,6 +216,27 @@ func (l *Log) Addr() string {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.addr
+}
+
+// closeTime is how long each step of Close may take.
+const closeTime = 20 * time.Second
+
+// errHangs says that a write or sync of the log does not return.
+var errHangs = errors.New("the log's disk does not answer: a write or sync hangs")
+
+// bounded does something that a disk may never let end, and leaves it behind
+// after a while.
+func bounded(d time.Duration, what string, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	limit := time.NewTimer(d)
+	defer limit.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-limit.C:
+		return schema.Errorf(schema.Unavailable, "%s: %w", what, errHangs)
+	}
 }
 
 // Sync makes everything that the log has acknowledged durable, and notes it.

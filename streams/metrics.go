@@ -20,6 +20,7 @@ type metrics struct {
 	trimmed, losses                          prometheus.Counter
 	ackFloor                                 prometheus.Gauge
 	lost                                     *prometheus.CounterVec
+	outlook                                  outlookMetrics
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -78,6 +79,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m.dropsLeave = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pvlog_streams_drops_leave_seconds",
 		Help: "In how long the oldest drop of a reason leaves, at the present rate."}, []string{"reason"})
 	r.MustRegister(m.samplesPerMessage, m.dropsExpired, m.dropsLeave)
+	m.outlook = newOutlookMetrics(gauge)
 	m.storing.Set(1)
 	return m
 }

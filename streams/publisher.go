@@ -31,7 +31,8 @@ const partBytes = 4 << 20
 
 // fault is an episode in which the log cannot store.
 type fault struct {
-	since time.Time // zero: none
+	begun time.Time // zero: none
+	since time.Time // when anything was stored last, or begun
 	err   error
 }
 
@@ -144,6 +145,9 @@ func (p *publisher) publish(ctx context.Context) error {
 
 // attempt sends p.batch once and gives how many of its messages are stored.
 func (p *publisher) attempt(ctx context.Context) (int, error) {
+	if err := p.s.log.roomForSamples(); err != nil {
+		return 0, err
+	}
 	b, err := p.connect()
 	if err != nil {
 		return 0, err
@@ -264,9 +268,12 @@ func (s *SampleLog) failed(err error, messages int, progress bool) {
 	s.metrics.publishErrors.Inc()
 	s.metrics.resends.Add(float64(messages))
 	s.mu.Lock()
-	first := s.fault.since.IsZero()
+	first := s.fault.begun.IsZero()
 	if first || progress {
 		s.fault.since = time.Now()
+	}
+	if first {
+		s.fault.begun = s.fault.since
 	}
 	s.fault.err = err
 	s.mu.Unlock()
@@ -278,12 +285,23 @@ func (s *SampleLog) failed(err error, messages int, progress bool) {
 	if session, none := s.log.current(); none == nil {
 		err = errors.Join(err, session.fault())
 	}
-	s.log.log.Error("the log cannot store samples; they wait in memory and are sent again", "err", err, "full", isFull(err), "free", free)
+	s.log.log.Error("the log cannot store samples; they wait in memory and are sent again", "err", err, "full", isFull(err), "free", free,
+		"outlook", s.log.Outlook().String())
+}
+
+// perMessage is how many samples a message has held so far, on average.
+func (s *SampleLog) perMessage() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sentMessages == 0 {
+		return 1
+	}
+	return float64(s.sentSamples) / float64(s.sentMessages)
 }
 
 func (s *SampleLog) recovered() {
 	s.mu.Lock()
-	since := s.fault.since
+	since := s.fault.begun
 	s.fault = fault{}
 	s.mu.Unlock()
 	if !since.IsZero() {

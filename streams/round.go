@@ -63,6 +63,8 @@ func (s *SampleLog) done(batch []message) {
 	for i := range batch {
 		m := &batch[i]
 		s.waiting -= int64(m.samples)
+		s.sentSamples += uint64(m.samples)
+		s.sentMessages++
 		s.bytes -= m.size
 		s.metrics.published.Add(float64(m.samples))
 		s.metrics.samplesPerMessage.Observe(float64(m.samples))

@@ -33,17 +33,18 @@ type SampleLog struct {
 	metrics *metrics
 	wake    chan struct{} // something waits; capacity 1
 
-	mu      sync.Mutex // guards what follows
-	closed  bool
-	queues  map[schema.PVName]*queue
-	ready   []*queue      // PVs with something waiting, in the order they got it
-	waiting int64         // samples not yet acknowledged
-	bytes   int64         // their encoded bytes
-	flight  time.Time     // when the oldest of the batch in flight began to wait
-	room    chan struct{} // closed and replaced when bytes fall
-	spare   [][]byte      // buffers for reuse
-	fault   fault
-	late    bool // the oldest has waited longer than MaxWait
+	mu                        sync.Mutex // guards what follows
+	closed                    bool
+	queues                    map[schema.PVName]*queue
+	ready                     []*queue      // PVs with something waiting, in the order they got it
+	waiting                   int64         // samples not yet acknowledged
+	bytes                     int64         // their encoded bytes
+	flight                    time.Time     // when the oldest of the batch in flight began to wait
+	room                      chan struct{} // closed and replaced when bytes fall
+	spare                     [][]byte      // buffers for reuse
+	fault                     fault
+	sentSamples, sentMessages uint64 // acknowledged by the log
+	late                      bool   // the oldest has waited longer than MaxWait
 }
 
 // queue is one PV's samples, encoded as the messages they will travel in.

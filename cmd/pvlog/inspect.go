@@ -1,183 +1,238 @@
 package main
 
 import (
-	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
+	"time"
 
 	"pvlog/consumers/partition"
+	"pvlog/consumers/retrieval"
 	"pvlog/schema"
 )
 
 // inspectCmd reads PB files without a server and changes nothing.
 type inspectCmd struct {
-	Files []string `arg:"" type:"path" name:"file" help:"PB files, or folders to look for *.pb in."`
-	Lines bool     `help:"Print every sample: time, value, severity, status and fields."`
+	partitionFiles
+	Lines bool `aliases:"samples" help:"Print every sample: time, value, severity, status and fields."`
+	Max   int  `default:"20" placeholder:"N" help:"Problems that are told of one file."`
+	JSON  bool `name:"json" help:"Print a JSON object for each file and, with --lines, one for each sample after it."`
 }
 
 // Run inspects all files and fails if one of them is not sound.
 func (c *inspectCmd) Run() error {
-	out := bufio.NewWriter(os.Stdout)
-	files, unsound, err := c.inspect(out)
-	if flushed := out.Flush(); err == nil {
-		err = flushed
-	}
+	files, unsound, err := c.inspect(os.Stdout)
 	switch {
 	case err != nil:
 		return err
 	case files == 0:
-		return fmt.Errorf("no .pb file in %s", strings.Join(c.Files, ", "))
+		return c.none()
 	case unsound > 0:
 		return fmt.Errorf("%d of %d files are not sound", unsound, files)
 	}
 	return nil
 }
 
-func (c *inspectCmd) inspect(out io.Writer) (files, unsound int, err error) {
-	for _, root := range c.Files {
-		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil {
-				return fmt.Errorf("inspect: %w", err)
-			}
-			if entry.IsDir() || path != root && filepath.Ext(path) != ".pb" {
-				return nil
-			}
-			if files > 0 {
-				fmt.Fprintln(out)
-			}
-			files++
-			sound, err := inspectFile(out, path, c.Lines)
-			if !sound {
-				unsound++
-			}
-			return err
-		})
-		if err != nil {
-			return files, unsound, err
+func (c *inspectCmd) inspect(w io.Writer) (files, unsound int, err error) {
+	out := printTo(w)
+	err = c.walk(func(f partitionFile) error {
+		if f.what != partition.Partition {
+			return nil
 		}
+		if files > 0 && !c.JSON {
+			out.printf("\n")
+		}
+		files++
+		v := inspection{lines: c.Lines}
+		if err := v.read(f, c.Max); err != nil {
+			return err
+		}
+		if !v.sound() {
+			unsound++
+		}
+		if c.JSON {
+			v.printJSON(out)
+		} else {
+			v.print(out)
+		}
+		if c.Lines && v.HasHeader {
+			if err := v.samples(out, c.JSON); err != nil {
+				return err
+			}
+		}
+		return out.err
+	})
+	if flushed := out.flush(); err == nil {
+		err = flushed
 	}
-	return files, unsound, nil
+	return files, unsound, err
 }
 
-// inspectFile prints one file. A problem of the file's contents is printed and
-// makes it unsound; only a failure to read or print is an error.
-func inspectFile(out io.Writer, path string, lines bool) (sound bool, err error) {
-	r := report{out: out, sound: true}
-	r.print("%s\n", path)
-	tail, err := partition.Check(path)
-	if corrupt, ok := errors.AsType[*partition.CorruptError](err); ok {
-		r.problem(corrupt.Offset, corrupt.Err)
-		return false, r.err
-	}
-	if err != nil {
-		return false, err
-	}
-	if tail.Length == 0 {
-		r.problem(0, fmt.Errorf("no complete header line in %d bytes", tail.Cut))
-		return false, r.err
-	}
-	r.header(tail.Header, tail.Length+tail.Cut)
-	if err := r.samples(path, tail.Header, lines); err != nil {
-		return false, err
-	}
-	if tail.Cut > 0 {
-		r.print("  sound:    %d bytes with %d samples; the other %d would be cut after a crash\n", tail.Length, tail.Lines, tail.Cut)
-		r.sound = false
-	}
-	return r.sound, r.err
+// inspection is one file as it is shown.
+type inspection struct {
+	partition.Report
+	lines    bool
+	problems []partition.Problem
+	values   values
 }
 
-// report prints what is found in one file and remembers the first failure to.
-type report struct {
-	out   io.Writer
-	sound bool
-	err   error
-}
-
-func (r *report) print(format string, args ...any) {
-	if r.err == nil {
-		_, r.err = fmt.Fprintf(r.out, format, args...)
+func (v *inspection) read(f partitionFile, limit int) (err error) {
+	v.Report, v.problems, err = partition.Verify(f.path, f.root, limit)
+	if err == nil && v.HasHeader {
+		err = v.each(func(_ partition.Line, s schema.Sample) error {
+			v.values.add(s.Value)
+			return nil
+		})
 	}
+	return err
 }
 
-func (r *report) problem(offset int64, err error) {
-	r.sound = false
-	r.print("  PROBLEM   byte %d: %v\n", offset, err)
+// sound reports whether nothing is wrong with what the file holds; a file may
+// be inspected out of its store.
+func (v *inspection) sound() bool {
+	return v.Total() == v.Problems[partition.WrongName]+v.Problems[partition.WrongPath]
 }
 
-func (r *report) header(h partition.Header, size int64) {
-	r.print("  pv:       %s\n  type:     %v\n  year:     %d\n  bytes:    %d\n", h.PV, h.Type, h.Year, size)
-	if h.ElementCount != 0 {
-		r.print("  elements: %d\n", h.ElementCount)
-	}
-	for _, f := range h.Fields {
-		r.print("  field:    %s = %q\n", f.Name, f.Val)
-	}
-}
-
-// samples reads all lines, prints them if asked, and what is wrong with any.
-func (r *report) samples(path string, h partition.Header, lines bool) error {
-	reader, err := partition.Open(path)
+// each gives the samples that can be read and decoded.
+func (v *inspection) each(take func(partition.Line, schema.Sample) error) error {
+	reader, err := partition.Open(v.Path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = reader.Close() }() // was only read
-	var first, last schema.Time
-	count := 0
-	for r.err == nil {
+	for {
 		line, err := reader.Next()
 		if errors.Is(err, io.EOF) {
-			break
+			return nil
 		}
-		if corrupt, ok := errors.AsType[*partition.CorruptError](err); ok {
-			r.problem(corrupt.Offset, corrupt.Err)
-			continue
+		if _, corrupt := errors.AsType[*partition.CorruptError](err); corrupt {
+			continue // is among the problems
 		}
 		if err != nil {
 			return err
 		}
-		if count > 0 && !line.Time.After(last) {
-			r.problem(line.Offset, fmt.Errorf("%w: %v after %v", partition.ErrOrder, line.Time, last))
+		s, err := schema.DecodeSample(v.Header.Type, v.Header.Year, line.Event)
+		if err != nil {
+			continue // too
 		}
-		if count == 0 {
-			first = line.Time
+		if err := take(line, s); err != nil {
+			return err
 		}
-		count, last = count+1, line.Time
-		r.sample(h, line, lines)
 	}
-	r.print("  samples:  %d\n", count)
-	if count > 0 {
-		r.print("  first:    %v\n  last:     %v\n", first, last)
-	}
-	return nil
 }
 
-// sample decodes a line fully, which reading does not need.
-func (r *report) sample(h partition.Header, line partition.Line, show bool) {
-	s, err := schema.DecodeSample(h.Type, h.Year, line.Event)
-	if err != nil {
-		r.problem(line.Offset, err)
-		return
+func (v *inspection) print(out *printer) {
+	out.printf("%s\n", v.Path)
+	if h := v.Header; v.HasHeader {
+		out.printf("  pv:       %s\n  type:     %v\n  year:     %d\n", h.PV, h.Type, h.Year)
+		if h.ElementCount != 0 {
+			out.printf("  elements: %d\n", h.ElementCount)
+		}
+		for _, f := range h.Fields {
+			out.printf("  field:    %s = %q\n", f.Name, f.Val)
+		}
 	}
-	if !line.Time.Legal() {
-		r.problem(line.Offset, fmt.Errorf("%d nanoseconds", line.Time.Nsec))
+	out.printf("  bytes:    %d\n", v.Size)
+	if v.HasHeader {
+		out.printf("  samples:  %d\n", v.Samples)
 	}
-	if start := schema.YearStart(h.Year + 1); line.Time.Sec >= start {
-		r.problem(line.Offset, fmt.Errorf("%v is not in the header's year", line.Time))
+	if v.Samples > 0 {
+		out.printf("  first:    %v\n  last:     %v\n", v.First, v.Last)
+		out.printf("  alarms:   %d none, %d minor, %d major, %d invalid\n", v.Severities[0], v.Severities[1], v.Severities[2], v.Severities[3])
+		out.printf("  fields:   in %d samples\n  longest:  %d bytes, %d on average\n", v.Changes, v.Longest, v.Size/int64(v.Samples))
+		v.values.print(out)
 	}
-	if !show {
-		return
+	for _, p := range v.problems {
+		word := "PROBLEM "
+		if p.Kind == partition.WrongName || p.Kind == partition.WrongPath {
+			word = "note    "
+		}
+		if p.Line == 0 {
+			out.printf("  %s  %s: %s\n", word, p.Kind, p.Text)
+		} else {
+			out.printf("  %s  line %d, byte %d: %s: %s\n", word, p.Line, p.Offset, p.Kind, p.Text)
+		}
 	}
-	r.print("  %s  %s  sev %d stat %d", line.Time.Go().Format("2006-01-02T15:04:05.000000000Z"), valueText(s.Value), s.Severity, s.Status)
-	for _, f := range s.Fields {
-		r.print("  %s=%q", f.Name, f.Val)
+	if n := v.Total() - len(v.problems); n > 0 {
+		out.printf("  and %d problems more (--max tells more)\n", n)
 	}
-	r.print("\n")
+}
+
+// inspectedJSON is a file for programs.
+type inspectedJSON struct {
+	verified
+	Sound      bool              `json:"sound"`
+	Elements   int               `json:"elements,omitempty"`
+	Fields     map[string]string `json:"fields,omitempty"`
+	Severities map[string]int    `json:"severities"`
+	Changes    int               `json:"samples_with_fields"`
+	Longest    int               `json:"longest_line"`
+	Values     *values           `json:"values,omitempty"`
+}
+
+func (v *inspection) printJSON(out *printer) {
+	if v.problems == nil {
+		v.problems = []partition.Problem{}
+	}
+	o := inspectedJSON{verified: verifiedOf(v.Report, v.problems), Sound: v.sound(), Elements: v.Header.ElementCount, Changes: v.Changes, Longest: v.Longest,
+		Severities: map[string]int{"none": v.Severities[0], "minor": v.Severities[1], "major": v.Severities[2], "invalid": v.Severities[3]}}
+	if len(v.Header.Fields) > 0 {
+		o.Fields = map[string]string{}
+		for _, f := range v.Header.Fields {
+			o.Fields[f.Name] = f.Val
+		}
+	}
+	if v.values.Count+v.values.NaN > 0 {
+		o.Values = &v.values
+	}
+	printJSON(out, o)
+}
+
+// sampleJSON is a sample for programs; numbers that JSON has not are strings.
+type sampleJSON struct {
+	Time     string          `json:"time"`
+	Offset   int64           `json:"offset"`
+	Value    json.RawMessage `json:"value"`
+	Severity int32           `json:"severity"`
+	Status   int32           `json:"status"`
+	Fields   []fieldJSON     `json:"fields,omitempty"`
+	Changed  bool            `json:"fields_changed,omitempty"`
+}
+
+type fieldJSON struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// samples prints every sample.
+func (v *inspection) samples(out *printer, asJSON bool) error {
+	return v.each(func(line partition.Line, s schema.Sample) error {
+		at := time.Unix(s.Time.Sec, int64(s.Time.Nsec)).UTC().Format("2006-01-02T15:04:05.000000000Z")
+		if !asJSON {
+			out.printf("  %s  %s  sev %d stat %d", at, valueText(s.Value), s.Severity, s.Status)
+			for _, f := range s.Fields {
+				out.printf("  %s=%q", f.Name, f.Val)
+			}
+			out.printf("\n")
+			return out.err
+		}
+		event, err := schema.ScanEvent(line.Event)
+		if err != nil {
+			return err
+		}
+		value, err := retrieval.AppendJSONValue(nil, v.Header.Type, event)
+		if err != nil {
+			return err
+		}
+		o := sampleJSON{Time: at, Offset: line.Offset, Value: value, Severity: s.Severity, Status: s.Status, Changed: s.FieldsChanged}
+		for _, f := range s.Fields {
+			o.Fields = append(o.Fields, fieldJSON{f.Name, f.Val})
+		}
+		printJSON(out, o)
+		return out.err
+	})
 }
 
 // valueText is a value for people: strings quoted, bytes as numbers.

@@ -76,13 +76,13 @@ func TestInspectTellsWhatIsWrongAndWhere(t *testing.T) {
 		file []byte
 		want []string
 	}{
-		"empty":        {nil, []string{"no complete header line in 0 bytes"}},
-		"torn header":  {head[:5], []string{"no complete header line in 5 bytes"}},
-		"no header":    {[]byte("some text\n"), []string{"byte 0: not a PB header"}},
-		"torn line":    {line(one, 2)[:len(one)+5], []string{"samples:  1\n", "sound:    23 bytes with 1 samples; the other 5"}},
-		"garbage":      {line(append(bytes.Clone(one), "rot\n"...), 2), []string{"byte 23: not a PB line", "samples:  2\n", "sound:    23 bytes"}},
-		"disorder":     {line(line(bytes.Clone(head), 5), 4), []string{"byte 23: not later than the line before: 2026-01-01T00:00:04Z after 2026-01-01T00:00:05Z"}},
-		"another year": {line(bytes.Clone(head), 366*86400), []string{"2027-01-02T00:00:00Z is not in the header's year"}},
+		"empty":        {nil, []string{"empty: 0 bytes"}},
+		"torn header":  {head[:5], []string{"no_header: no complete header line", "bytes:    5\n"}},
+		"no header":    {[]byte("some text\n"), []string{"byte 0: no_header: not a PB header"}},
+		"torn line":    {line(one, 2)[:len(one)+5], []string{"samples:  1\n", "line 3, byte 23: torn: 5 bytes"}},
+		"garbage":      {line(append(bytes.Clone(one), "rot\n"...), 2), []string{"line 3, byte 23: line: not a PB line", "samples:  2\n"}},
+		"disorder":     {line(line(bytes.Clone(head), 5), 4), []string{"line 3, byte 23: order: 2026-01-01T00:00:04Z after 2026-01-01T00:00:05Z"}},
+		"another year": {line(bytes.Clone(head), 366*86400), []string{"span: 2027-01-02T00:00:00Z is not in the file's span"}},
 	} {
 		path := filepath.Join(t.TempDir(), "X:2026.pb")
 		if err := os.WriteFile(path, c.file, 0o600); err != nil {
@@ -98,7 +98,7 @@ func TestInspectTellsWhatIsWrongAndWhere(t *testing.T) {
 
 func TestInspectFailsSoThatScriptsSee(t *testing.T) {
 	for name, arg := range map[string]string{"absent": filepath.Join(t.TempDir(), "absent"), "no pb file": t.TempDir()} {
-		if err := (&inspectCmd{Files: []string{arg}}).Run(); err == nil || !strings.Contains(err.Error(), arg) {
+		if err := (&inspectCmd{partitionFiles: partitionFiles{Files: []string{arg}}}).Run(); err == nil || !strings.Contains(err.Error(), arg) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

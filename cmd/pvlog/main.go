@@ -35,7 +35,11 @@ type commands struct {
 	Get       getCmd       `cmd:"" help:"Print samples of a PV."`
 	Drops     dropsCmd     `cmd:"" help:"List samples that no partition could hold, with the reason."`
 	Replay    replayCmd    `cmd:"" help:"Put rejected samples, or samples of the raw log, in their places in partitions."`
+	Rebuild   rebuildCmd   `cmd:"" help:"Compare partitions with what the raw log gives; --write merges in what is missing."`
 	Inspect   inspectCmd   `cmd:"" help:"Show what PB files hold and whether they are sound."`
+	Verify    verifyCmd    `cmd:"" help:"Find everything that is wrong with PB files, ours and the Appliance's."`
+	Repair    repairCmd    `cmd:"" help:"Take out of PB files what is wrong with them; no sample that can be read is lost."`
+	Import    importCmd    `cmd:"" help:"Let a running server adopt the PB files of another archive."`
 	Decode    decodeCmd    `cmd:"" help:"Turn a message of the log from standard input into JSON (for nats --translate)."`
 	Demo      demoCmd      `cmd:"" help:"Run a simulated IOC and an archiver, and watch samples flow."`
 	Ioc       iocCmd       `cmd:"" help:"Run a simulated IOC."`

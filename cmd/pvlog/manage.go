@@ -52,13 +52,16 @@ type settingsFlags struct {
 	ControllingPV string        `name:"controlling-pv" placeholder:"PV" help:"Archive only while this PV is not 0."`
 	DriftPast     time.Duration `name:"drift-past" placeholder:"SPAN" help:"How old a time stamp may be."`
 	DriftFuture   time.Duration `name:"drift-future" placeholder:"SPAN" help:"How far in the future a time stamp may lie."`
+	RateEvents    string        `name:"rate-events" placeholder:"N" help:"Events per second that may be archived; the rest goes to the drop log. 0: as configured for all."`
+	RateBytes     string        `name:"rate-bytes" placeholder:"N" help:"Bytes per second, likewise."`
 }
 
 // settings are the flags as parameters of a request.
 func (f settingsFlags) settings() url.Values {
 	query := url.Values{}
 	for name, text := range map[string]string{"method": f.Method, "policy": f.Policy, "fields": f.Fields,
-		"deadband": f.Deadband, "controlling_pv": f.ControllingPV} {
+		"deadband": f.Deadband, "controlling_pv": f.ControllingPV,
+		"rate_events": f.RateEvents, "rate_bytes": f.RateBytes} {
 		if text != "" {
 			query.Set(name, text)
 		}
@@ -84,7 +87,7 @@ type configureCmd struct {
 func (c *configureCmd) Run(ctx context.Context) error {
 	query := c.settings()
 	if len(query) == 0 && c.File == "" {
-		return exitError{exitUsage, errors.New("say what to change: --method, --period, --policy, --fields, --deadband, --controlling-pv, --drift-past, --drift-future, or a --file with columns")}
+		return exitError{exitUsage, errors.New("say what to change: --method, --period, --policy, --fields, --deadband, --controlling-pv, --drift-past, --drift-future, --rate-events, --rate-bytes, or a --file with columns")}
 	}
 	contentType, body, err := c.body()
 	if err != nil {

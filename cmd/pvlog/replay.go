@@ -42,6 +42,7 @@ type replayRequest struct {
 	DriftPast   string   `json:"drift_past,omitempty"`
 	DriftFuture string   `json:"drift_future,omitempty"`
 	FromLog     bool     `json:"from_log,omitempty"`
+	Rebuild     bool     `json:"rebuild,omitempty"`
 	DryRun      bool     `json:"dry_run,omitempty"`
 	ChangeID    string   `json:"change_id,omitempty"`
 	Reason      string   `json:"reason,omitempty"`
@@ -91,6 +92,14 @@ type replayedPV struct {
 	Why     map[string]string `json:"why"`
 	First   string            `json:"first"`
 	Last    string            `json:"last"`
+
+	Additional int `json:"additional"`
+	Findings   []struct {
+		Kind   string `json:"kind"`
+		Time   string `json:"time"`
+		Path   string `json:"path"`
+		Offset int64  `json:"offset"`
+	} `json:"findings"`
 }
 
 type replaySummary struct {
@@ -102,6 +111,8 @@ type replaySummary struct {
 	There    int            `json:"there"`
 	Differs  int            `json:"differs"`
 	Refused  map[string]int `json:"refused"`
+
+	Additional int `json:"additional"`
 }
 
 // replayReport tells a person, or a program, how a replay goes.
@@ -109,6 +120,7 @@ type replayReport struct {
 	out, err io.Writer
 	json     bool
 	dry      bool
+	rebuild  bool
 	bar      *bar // nil: no terminal
 
 	id      string
@@ -187,6 +199,11 @@ func (r *replayReport) pv(line replayLine) {
 		fmt.Fprintf(r.out, "%s: %s\n", line.PV, line.Problem.text())
 		return
 	}
+	if r.rebuild {
+		fmt.Fprintf(r.out, "%s: %s\n", line.PV, r.rebuilt(line.Added, line.There, line.Differs, line.Additional))
+		r.places(line.replayedPV)
+		return
+	}
 	text := fmt.Sprintf("%s: %s", line.PV, r.counts(line.Added, line.There, line.Differs, line.Refused))
 	if line.Added > 0 {
 		text += fmt.Sprintf(" (%s to %s)", line.First, line.Last)
@@ -220,6 +237,14 @@ func (r *replayReport) tell() {
 	}
 	for _, reason := range slices.Sorted(maps.Keys(r.why)) {
 		fmt.Fprintf(r.out, "%s, for example %s\n", reason, cell(r.why[reason]))
+	}
+	if r.rebuild {
+		text := fmt.Sprintf("%s PVs: %s", grouped(s.Total), r.rebuilt(s.Added, s.There, s.Differs, s.Additional))
+		if !r.dry {
+			text += " (change " + s.ChangeID + ")"
+		}
+		fmt.Fprintln(r.out, text)
+		return
 	}
 	text := fmt.Sprintf("%s PVs: %s", grouped(s.Total), r.counts(s.Added, s.There, s.Differs, s.Refused))
 	switch {

@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 type listCmd struct {
@@ -46,6 +50,7 @@ type pvStatus struct {
 	Channel   string `json:"channelState"`
 	LastEvent string `json:"lastEvent"`
 	Losses    string `json:"connectionLossRegainCount"`
+	Dropped   string `json:"eventsDropped"`
 }
 
 // Run tells how PVs fare; its exit code says whether all are being archived.
@@ -65,7 +70,7 @@ func (c *statusCmd) Run(ctx context.Context) error {
 	if c.Format == "json" {
 		_, err = fmt.Printf("%s", answer)
 	} else {
-		err = printStates(os.Stdout, states)
+		err = errors.Join(c.printFaults(ctx, os.Stderr), printStates(os.Stdout, states))
 	}
 	if err != nil {
 		return err
@@ -73,11 +78,53 @@ func (c *statusCmd) Run(ctx context.Context) error {
 	return notArchived(states)
 }
 
+// printFaults tells what is wrong with the server as a whole.
+func (c *statusCmd) printFaults(ctx context.Context, w io.Writer) error {
+	answer, err := c.health(ctx)
+	if err != nil {
+		return err
+	}
+	var health struct {
+		Faults []struct {
+			Part, Message string
+			Since         time.Time
+		}
+	}
+	if err := json.Unmarshal(answer, &health); err != nil {
+		return fmt.Errorf("read the server's health: %w", err)
+	}
+	for _, f := range health.Faults {
+		since := ""
+		if !f.Since.IsZero() {
+			since = " since " + f.Since.Local().Format(time.DateTime)
+		}
+		if _, err := fmt.Fprintf(w, "FAULT of the %s%s: %s\n", f.Part, since, f.Message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// health asks for /healthz, whose answer is good in any state.
+func (c client) health(ctx context.Context) ([]byte, error) {
+	address := url.URL{Scheme: "http", Host: strings.TrimPrefix(c.Server, "http://"), Path: "/healthz"}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	return answer, errors.Join(err, response.Body.Close())
+}
+
 func printStates(w io.Writer, states []pvStatus) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "PV\tSTATUS\tCHANNEL\tLAST EVENT\tLOSSES")
+	fmt.Fprintln(table, "PV\tSTATUS\tCHANNEL\tLAST EVENT\tLOSSES\tDROPPED")
 	for _, s := range states {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", s.PV, s.Status, s.Channel, s.LastEvent, s.Losses)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", s.PV, s.Status, s.Channel, s.LastEvent, s.Losses, s.Dropped)
 	}
 	return table.Flush()
 }

@@ -120,19 +120,20 @@ type Archive struct {
 	abandoned bool          // set by Run, read after it: its work hangs and was left
 
 	// owned by Run's goroutine
-	unclean  bool // the last run did not end by itself: files are checked forward
-	dirty    map[*pvFiles]struct{}
-	tallies  tallies
-	appender *partition.Appender
-	buffered int64  // bytes in all buffers
-	unacked  int    // messages taken since the last acknowledgement
-	taken    uint64 // last sequence taken
-	acked    uint64
-	astray   bool           // the consumer must go back to its floor before the next fetch
-	drops    []streams.Drop // rejected, not yet in the drop log
-	dropped  bool           // the drop log has had something since it was last synced
-	asked    time.Time      // when something was last asked of Run's goroutine
-	taking   time.Time      // what the log had stored until then has been taken
+	unclean   bool        // the last run did not end by itself: files are checked forward
+	inherited []inherited // found in files after an unclean end, not yet durable again
+	dirty     map[*pvFiles]struct{}
+	tallies   tallies
+	appender  *partition.Appender
+	buffered  int64  // bytes in all buffers
+	unacked   int    // messages taken since the last acknowledgement
+	taken     uint64 // last sequence taken
+	acked     uint64
+	astray    bool           // the consumer must go back to its floor before the next fetch
+	drops     []streams.Drop // rejected, not yet in the drop log
+	dropped   bool           // the drop log has had something since it was last synced
+	asked     time.Time      // when something was last asked of Run's goroutine
+	taking    time.Time      // what the log had stored until then has been taken
 	// Samples that the last run had left unacknowledged may still come: what a
 	// power cut left of their files is not repaired yet.
 	recovering bool
@@ -209,6 +210,14 @@ func (a *Archive) work(ctx context.Context) error {
 	defer a.rest()
 	if err := a.begin(ctx); err != nil {
 		return nil //nolint:nilerr // begin fails only when ctx ended: nothing was taken
+	}
+	cleaning, stop := context.WithCancel(ctx)
+	var cleaner sync.WaitGroup
+	defer cleaner.Wait()
+	defer stop()
+	if a.unclean {
+		began := time.Now()
+		cleaner.Go(func() { a.removeLeftovers(cleaning, began) })
 	}
 	for ctx.Err() == nil {
 		a.progress()

@@ -267,6 +267,8 @@ func randomLog(t *testing.T, rng *rand.Rand, messages int) *memLog {
 				s = double(schema.Time{Sec: at.Sec + 7200}, 1, func(s *schema.RawSample) { s.Received = at.Go() })
 			case 2:
 				s.Registered = schema.WaveformDouble
+			case 3:
+				s.RateEvents = 10
 			}
 			samples = append(samples, s)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -365,6 +366,28 @@ func TestAMergeIntoACoarserTierIsThereTheNextTime(t *testing.T) {
 	}
 	if again := r.merge(list); again.Count(partition.There) != 3 || again.Files != 0 {
 		t.Errorf("the second time: %+v", again)
+	}
+	r.stop()
+}
+
+// TestWhatAKilledMergeLeftIsRemoved at the next start.
+func TestWhatAKilledMergeLeftIsRemoved(t *testing.T) {
+	r := newCopyRig(t)
+	r.merge(nil)
+	aside, err := partition.BeginReplacement(partition.OSFS{}, filepath.Join(r.dir, "sts", "A/OLD:2025_11_23_11.pb"))
+	if err != nil || aside.Sync() != nil {
+		t.Fatal(err)
+	}
+	r.powerCut(0, nil) // which is an end that is not clean
+	left := func() bool {
+		return slices.ContainsFunc(slices.Collect(maps.Keys(r.tree())), func(path string) bool { return strings.Contains(path, ".pvlog-new-") })
+	}
+	if !left() {
+		t.Fatal("nothing was left")
+	}
+	r.start()
+	for left() { // until the test's deadline
+		r.caughtUp()
 	}
 	r.stop()
 }

@@ -1,9 +1,11 @@
 package archive
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"pvlog/consumers/filter"
 	"pvlog/consumers/partition"
@@ -155,6 +157,20 @@ func sameOrNot(there, late []byte) (partition.Outcome, error) {
 		return partition.There, nil
 	}
 	return partition.Differs, err
+}
+
+// removeLeftovers removes what replacements have left that a killed process did
+// not finish. It only costs space, so nobody waits for it.
+func (a *Archive) removeLeftovers(ctx context.Context, began time.Time) {
+	for _, store := range a.stores {
+		n, err := partition.RemoveReplacements(ctx, a.opt.FS, store.Root, began)
+		if n > 0 {
+			a.log.Info("files that were to replace partitions, and were not finished, are removed", "store", store.Name, "files", n)
+		}
+		if err != nil && ctx.Err() == nil {
+			a.log.Warn("files that were to replace partitions may be left", "store", store.Name, "err", err)
+		}
+	}
 }
 
 // foldersUp are a path and the folders above it, up to a root.

@@ -192,6 +192,9 @@ func (a *Archive) tail(f *pvFiles, path string, from schema.Time, redelivered bo
 		a.log.Warn("a partition ends in lines that were not finished; it is cut there and the log gives the rest back",
 			"pv", string(f.pv), "partition", path, "length", tail.Length, "cut", tail.Cut)
 	}
+	if a.unclean && redelivered {
+		a.inherit(path, tail)
+	}
 	return tail, nil
 }
 

@@ -169,6 +169,9 @@ func (a *Archive) rejectPart(f *pvFiles, p *unwritten, cause error) {
 func (a *Archive) makeDurable(ctx context.Context, appends []written, dirs []string) (kept []written, err error) {
 	single := a.singly
 	if single {
+		if err := a.syncInherited(); err != nil {
+			return nil, err
+		}
 		if appends, err = a.syncSingly(appends, dirs); err != nil {
 			a.appender.Close()
 			return nil, err
@@ -199,11 +202,60 @@ func (a *Archive) syncAll(appends []written, dirs []string) error {
 		paths[i] = w.f.file.path
 	}
 	a.progress()
+	if err := a.renew(); err != nil {
+		return err
+	}
 	if err := a.syncer.Sync(paths, dirs); err != nil {
 		a.appender.Close()
 		a.singly = errors.Is(err, syscall.EIO)
 		return fmt.Errorf("make %d partitions durable: %w", len(paths), err)
 	}
+	a.inherited = nil
+	return nil
+}
+
+// inherited is a part of a file that a killed process has left: its samples
+// count as replays, and a sync of that process may have failed.
+type inherited struct {
+	path     string
+	from, to int64
+}
+
+// inherit has what was found in a file made durable with the next round.
+func (a *Archive) inherit(path string, tail partition.Tail) {
+	if tail.Length == 0 {
+		return
+	}
+	from := tail.Begin
+	if tail.Lines >= 0 { // from the first line on: the header may be as young
+		from = 0
+	}
+	a.inherited = append(a.inherited, inherited{path, from, tail.Length})
+	a.syncer.Found(path)
+}
+
+func (a *Archive) renew() error {
+	for _, p := range a.inherited {
+		if err := partition.Renew(a.opt.FS, p.path, p.from, p.to); err != nil {
+			return fmt.Errorf("write again what the last run left: %w", err)
+		}
+	}
+	return nil
+}
+
+// syncInherited makes what was found in files durable, file by file. One that
+// cannot be holds all up: its samples could not be acknowledged.
+func (a *Archive) syncInherited() error {
+	if err := a.renew(); err != nil {
+		return err
+	}
+	for _, p := range a.inherited {
+		a.progress()
+		if err := a.syncUp(p.path, a.rootOf(p.path), nil); err != nil {
+			return fmt.Errorf("make what the last run left in %s durable: %w", p.path, err)
+		}
+	}
+	a.inherited = nil
 	return nil
 }
 

@@ -27,6 +27,15 @@ func checkTallies(t *testing.T, a *Archive, log *memLog) {
 		}
 		reasons[pv][reason]++
 	}
+	received := map[schema.PVName]uint64{}
+	for _, m := range log.messages {
+		received[m.PV] += uint64(len(m.Samples))
+	}
+	for pv, n := range received {
+		if s, ok := a.Status(pv); !ok || s.Stored+s.Duplicate+s.Dropped != n {
+			t.Errorf("%s: received %d, which are not %d stored, %d duplicates and %d drops", pv, n, s.Stored, s.Duplicate, s.Dropped)
+		}
+	}
 	for pv, all := range kept {
 		s, ok := a.Status(pv)
 		if !ok || s.Stored != uint64(len(all)) || !maps.Equal(s.Drops, reasons[pv]) {

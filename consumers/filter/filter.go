@@ -27,6 +27,7 @@ const (
 	Before1991  Reason = "before_1991"  // the IOC's clock was never set
 	DriftFuture Reason = "drift_future" // later than it was received, by more than the window
 	DriftPast   Reason = "drift_past"   // earlier than it was received, by more than the window
+	Rate        Reason = "rate"         // more events or bytes per second than the PV may have
 	Order       Reason = "order"        // not later than the PV's last sample
 )
 
@@ -39,7 +40,7 @@ const (
 
 // Reasons lists all reasons, those of Judge first and in its order.
 func Reasons() []Reason {
-	return []Reason{Type, Nanos, Before1991, DriftFuture, DriftPast, Order, File, Damaged, Unregistered}
+	return []Reason{Type, Nanos, Before1991, DriftFuture, DriftPast, Rate, Order, File, Damaged, Unregistered}
 }
 
 // Verdict says whether a sample may stand in its partition, and if not, why.
@@ -62,6 +63,8 @@ func (v Verdict) Keep() bool { return v.Reason == "" }
 //     would turn every right one of ten years into an order drop.
 //   - Earlier than Received - DriftPast is refused unless the sample is the
 //     first since the channel connected: an IOC's last value may be old.
+//   - One that was too many for the PV's rate, by the guard of the ingest, is
+//     refused: it stands in the envelope, so that any replay judges alike.
 //   - Not strictly later than last is [Order], and the caller looks it up.
 //
 // A last that was read from disk must not be given if it lies so far in the
@@ -79,6 +82,8 @@ func Judge(s schema.RawSample, at schema.Time, last schema.Time, hasLast bool) V
 		return Verdict{Reason: DriftFuture, Detail: drift(at, s.Received, "after", s.DriftFuture)}
 	case !s.First && schema.TimeOf(s.Received.Add(-s.DriftPast)).After(at):
 		return Verdict{Reason: DriftPast, Detail: drift(at, s.Received, "before", s.DriftPast)}
+	case s.RateEvents > 0 || s.RateBytes > 0:
+		return Verdict{Reason: Rate, Detail: rate(s)}
 	case hasLast && !at.After(last):
 		return Verdict{Reason: Order, Detail: fmt.Sprintf("at %v, not later than the PV's last at %v", at, last)}
 	}
@@ -87,6 +92,14 @@ func Judge(s schema.RawSample, at schema.Time, last schema.Time, hasLast bool) V
 
 // latest is the end of a sample's future window.
 func latest(s schema.RawSample) schema.Time { return schema.TimeOf(s.Received.Add(s.DriftFuture)) }
+
+// rate tells which bound a sample was too many for.
+func rate(s schema.RawSample) string {
+	if s.RateEvents > 0 {
+		return fmt.Sprintf("more than the %d events/s that the PV may have, received at %v", s.RateEvents, schema.TimeOf(s.Received))
+	}
+	return fmt.Sprintf("its %d bytes are more than the %d bytes/s that the PV may have, received at %v", len(s.Event), s.RateBytes, schema.TimeOf(s.Received))
+}
 
 // drift tells by how much a time misses the window. A distance beyond what a
 // Duration holds (292 years) is given as that.

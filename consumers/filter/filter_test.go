@@ -26,6 +26,8 @@ func sample(change ...func(*schema.RawSample)) schema.RawSample {
 
 func first(s *schema.RawSample)    { s.First = true }
 func mistyped(s *schema.RawSample) { s.Type = schema.ScalarInt }
+func tooMany(s *schema.RawSample)  { s.RateEvents = 100 }
+func tooLarge(s *schema.RawSample) { s.RateBytes = 5000 }
 func noWindow(s *schema.RawSample) { s.DriftPast, s.DriftFuture = 0, 0 }
 
 // off is an instant relative to when the sample was received.
@@ -73,6 +75,11 @@ func TestJudge_S2_S35(t *testing.T) {
 		"precedence: 1991 before past":            {sample(), schema.Time{}, off(0), Before1991},
 		"precedence: future before order":         {sample(), off(11 * time.Minute), off(10 * time.Minute), DriftFuture},
 		"precedence: past before order":           {sample(), off(-time.Hour), off(0), DriftPast},
+		"too many events":                         {sample(tooMany), off(0), never, Rate},
+		"too many, first since connect":           {sample(tooMany, first), off(0), off(-1), Rate},
+		"too many bytes":                          {sample(tooLarge), off(0), off(-1), Rate},
+		"precedence: past before rate":            {sample(tooMany), off(-time.Hour), never, DriftPast},
+		"precedence: rate before order":           {sample(tooLarge), off(0), off(0), Rate},
 		"order, where the past side is suspended": {sample(first), off(-time.Hour), off(0), Order},
 	} {
 		v := Judge(c.s, c.at, c.last, !c.last.IsZero())
@@ -94,6 +101,8 @@ func TestDetailsHoldTheNumbers(t *testing.T) {
 		{sample(), schema.Time{Sec: schema.EPICSEpoch}, off(0), []string{"1990-01-01T00:00:00Z", "1991-01-01T00:00:00Z"}},
 		{sample(), off(time.Hour), off(0), []string{"2026-11-23T11:00:00.0000005Z", "1h0m0s after", "2026-11-23T10:00:00.0000005Z", "10m0s is allowed"}},
 		{sample(), off(-time.Hour), off(0), []string{"2026-11-23T09:00:00.0000005Z", "1h0m0s before", "2026-11-23T10:00:00.0000005Z", "30m0s is allowed"}},
+		{sample(tooMany), off(0), off(-1), []string{"100 events/s"}},
+		{sample(tooLarge), off(0), off(-1), []string{"its 0 bytes", "5000 bytes/s"}},
 		{sample(), off(-time.Second), off(0), []string{"2026-11-23T09:59:59.0000005Z", "2026-11-23T10:00:00.0000005Z"}},
 	} {
 		v := Judge(c.s, c.at, c.last, true)
@@ -148,7 +157,7 @@ func lawful(t *testing.T, samples []schema.RawSample, times []schema.Time) {
 	for reason, count := range dropped {
 		n += count
 		switch reason {
-		case Type, Nanos, Before1991, DriftFuture, DriftPast, Order:
+		case Type, Nanos, Before1991, DriftFuture, DriftPast, Rate, Order:
 		default:
 			t.Fatalf("reason %q", reason)
 		}
@@ -181,6 +190,9 @@ func TestWhatIsKeptAscendsAndNothingVanishes(t *testing.T) {
 			if rng.IntN(20) == 0 {
 				mistyped(&s)
 			}
+			if rng.IntN(20) == 0 {
+				tooMany(&s)
+			}
 			at := schema.TimeOf(clock.Add(time.Duration(rng.Int64N(int64(time.Hour))) - 40*time.Minute))
 			switch rng.IntN(12) {
 			case 0:
@@ -208,7 +220,7 @@ func TestReasonsAreTokensAndAllDifferent(t *testing.T) {
 		}
 		seen[r] = true
 	}
-	if len(seen) != 9 {
+	if len(seen) != 10 {
 		t.Errorf("%d reasons", len(seen))
 	}
 }

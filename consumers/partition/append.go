@@ -3,6 +3,7 @@ package partition
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -121,6 +122,45 @@ func Truncate(fsys FS, path string, length int64) (err error) {
 	}
 	if err := f.Truncate(length); err != nil {
 		return fmt.Errorf("cut partition %s from %d to %d bytes: %w", path, size, length, err)
+	}
+	return nil
+}
+
+// Renew writes the bytes of a file from one offset up to another once more, as
+// they are, so that the next [Syncer.Sync] makes them durable. After a failed
+// sync Linux takes pages for clean that never reached the disk: a process that
+// finds them in the page cache cannot tell. A file that is gone or has become
+// shorter is no error: whoever did that has made it durable.
+func Renew(fsys FS, path string, from, to int64) error {
+	if from >= to {
+		return nil
+	}
+	in, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("renew partition: %w", err)
+	}
+	defer func() { _ = in.Close() }() // was only read
+	out, err := fsys.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("renew partition: %w", err)
+	}
+	buffer := make([]byte, min(copyChunk, to-from))
+	for at := from; at < to && err == nil; {
+		b := buffer[:min(int64(len(buffer)), to-at)]
+		var n int
+		if n, err = in.ReadAt(b, at); err == nil {
+			_, err = out.WriteAt(b, at)
+		} else if errors.Is(err, io.EOF) {
+			_, err = out.WriteAt(b[:n], at)
+			to = at
+		}
+		at += int64(len(b))
+	}
+	if err := errors.Join(err, out.Close()); err != nil {
+		return fmt.Errorf("renew partition %s: %w", path, err)
 	}
 	return nil
 }

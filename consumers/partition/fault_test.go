@@ -114,3 +114,39 @@ func TestAMovedPartitionIsInOneOfTwoPlaces(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatAFailedSyncLeftInTheCacheIsRenewed does what a new process does with
+// lines that it finds: only written again do they survive.
+func TestWhatAFailedSyncLeftInTheCacheIsRenewed(t *testing.T) {
+	for _, renewed := range []bool{false, true} {
+		ffs := NewFaultFS(OSFS{})
+		path := filepath.Join(t.TempDir(), "X")
+		length, dirs, err := Append(ffs, path, nil, []byte("header\nline\n"), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ffs.Fail(Fault{Op: OpSync, Err: syscall.EIO})
+		if err := SyncPath(ffs, path); !errors.Is(err, syscall.EIO) {
+			t.Fatal(err)
+		}
+		if renewed {
+			if err := Renew(ffs, path, 0, length+5); err != nil { // it has become shorter, perhaps
+				t.Fatal(err)
+			}
+		}
+		for _, at := range append(dirs, path) {
+			if err := SyncPath(ffs, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := ffs.PowerCut(nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := contents(t, path); (got == "header\nline\n") != renewed {
+			t.Errorf("renewed %v: %q", renewed, got)
+		}
+	}
+	if err := Renew(OSFS{}, filepath.Join(t.TempDir(), "gone"), 0, 9); err != nil {
+		t.Errorf("a file that is gone: %v", err)
+	}
+}

@@ -147,3 +147,14 @@ func RepairFile(fsys FS, path, root, backupDir string, see func(Problem)) (*Repa
 	}
 	return r, r.Commit()
 }
+
+// Left gives the problems that are still there after the repair.
+func (r *Repair) Left() map[Kind]int {
+	left := map[Kind]int{}
+	for kind, n := range r.Before.Problems {
+		if solved := kind.Repairable() || kind == NoHeader; !solved || !r.Needed() {
+			left[kind] = n
+		}
+	}
+	return left
+}

@@ -25,6 +25,7 @@ type Syncer struct {
 	mu      sync.Mutex // guards what follows
 	perFile bool       // asked for, or syncfs does not report failures here
 	held    Handle     // the root, open since before the round's writes
+	found   []string   // see Found
 }
 
 // NewSyncer makes a syncer for the store at root; nothing is opened.
@@ -42,7 +43,7 @@ func (s *Syncer) Sync(files, dirs []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first := s.held == nil
-	if !first && len(files) == 0 && len(dirs) == 0 {
+	if !first && len(files) == 0 && len(dirs) == 0 && len(s.found) == 0 {
 		return nil
 	}
 	if err := s.hold(); err != nil {
@@ -53,10 +54,28 @@ func (s *Syncer) Sync(files, dirs []string) error {
 		s.release() // a new descriptor reports what this one may have missed
 		return err
 	}
+	if s.perFile {
+		for _, path := range s.found {
+			left, dirs = append(left, path), append(dirs, filepath.Dir(path))
+		}
+	}
 	if err := s.each(unique(left)); err != nil {
 		return err
 	}
-	return s.each(s.folders(dirs))
+	if err := s.each(s.folders(dirs)); err != nil {
+		return err
+	}
+	s.found = nil
+	return nil
+}
+
+// Found names a file that an earlier process may have left in the page cache
+// only. Where files are synced one by one the next Sync makes it durable, too:
+// there syncfs may have done nothing (FUSE).
+func (s *Syncer) Found(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.found = append(s.found, path)
 }
 
 // hold opens the root and keeps it: the kernel reports a failed write-back to

@@ -17,6 +17,7 @@ type Tail struct {
 	Length int64       // bytes up to and including the last good line, or the header; 0 if that is not complete
 	Lines  int         // good lines, -1 when only the end was read
 	Cut    int64       // bytes beyond Length
+	Begin  int64       // offset of the first line that was looked at by Check or CheckFrom
 }
 
 // ReadTail reads a file's end backward to the last line that parses. It is for
@@ -154,6 +155,7 @@ func CheckFrom(path string, from schema.Time) (tail Tail, err error) {
 				return Tail{}, err
 			}
 		}
+		tail.Begin = begin
 		if err := p.check(&tail, begin); err != nil {
 			return Tail{}, err
 		}

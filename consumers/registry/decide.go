@@ -100,6 +100,7 @@ func request(pv schema.PVName, q Request) (*logpb.PVRequested, error) {
 	requested := &logpb.PVRequested{
 		SamplingMethod: m.SamplingMethod, SamplingPeriod: m.SamplingPeriod, Policy: m.Policy, ControllingPv: m.ControllingPv,
 		Stores: m.Stores, ArchiveFields: m.ArchiveFields, Deadband: m.Deadband, DriftPast: m.DriftPast, DriftFuture: m.DriftFuture,
+		RateEvents: m.RateEvents, RateBytes: m.RateBytes,
 		AskedSampling: q.AskedSampling, AskedPolicy: q.AskedPolicy, SkipAliasCheck: q.SkipAliasCheck,
 	}
 	if !q.Expires.IsZero() {

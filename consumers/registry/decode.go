@@ -180,6 +180,10 @@ func (d *decoder) setting(s *schema.Settings, f field) bool {
 		s.DriftPast = time.Duration(f.number)
 	case infoDriftFuture:
 		s.DriftFuture = time.Duration(f.number)
+	case infoRateEvents:
+		s.RateEvents = uint32(f.number)
+	case infoRateBytes:
+		s.RateBytes = f.number
 	default:
 		return false
 	}

@@ -57,6 +57,8 @@ const (
 	infoExpires        protowire.Number = 25 // fixed64
 	infoGeneration     protowire.Number = 26
 	infoSequence       protowire.Number = 27
+	infoRateEvents     protowire.Number = 28
+	infoRateBytes      protowire.Number = 29
 )
 
 // encode gives the same bytes for the same record, always.
@@ -124,7 +126,9 @@ func appendSettings(b []byte, s schema.Settings) []byte {
 	}
 	b = appendFixed(b, infoDeadband, math.Float64bits(s.Deadband))
 	b = appendNumber(b, infoDriftPast, uint64(s.DriftPast))
-	return appendNumber(b, infoDriftFuture, uint64(s.DriftFuture))
+	b = appendNumber(b, infoDriftFuture, uint64(s.DriftFuture))
+	b = appendNumber(b, infoRateEvents, uint64(s.RateEvents))
+	return appendNumber(b, infoRateBytes, s.RateBytes)
 }
 
 func appendNumber(b []byte, field protowire.Number, v uint64) []byte {

@@ -20,7 +20,7 @@ func someRecords() map[string]record {
 		Settings: schema.Settings{
 			SamplingMethod: schema.Scan, SamplingPeriod: 1500 * time.Millisecond, Policy: "slow", ControllingPV: "F:GATE",
 			Stores: []string{"pb://one", "pb://two"}, ArchiveFields: []string{"EGU", "HIHI"}, Deadband: 0.25,
-			DriftPast: time.Minute, DriftFuture: time.Hour,
+			DriftPast: time.Minute, DriftFuture: time.Hour, RateEvents: 100, RateBytes: 1 << 33,
 		},
 		AskedSampling: true, AskedPolicy: "slow", SkipAliasCheck: true, ChunkKey: "F/1:", Host: "10.0.0.1:5064", Units: "mm/µs", Precision: -3,
 		Limits: map[string]float64{"HIHI": math.Inf(1), "LOLO": -1.5, "LOPR": 0}, Fields: map[string]string{"RTYP": "ai", "DESC": "", "": "x"},

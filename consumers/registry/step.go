@@ -122,6 +122,8 @@ func merge(present *schema.Settings, from, to *logpb.Settings) error {
 	edit(&present.Deadband, f.Deadband, t.Deadband)
 	edit(&present.DriftPast, f.DriftPast, t.DriftPast)
 	edit(&present.DriftFuture, f.DriftFuture, t.DriftFuture)
+	edit(&present.RateEvents, f.RateEvents, t.RateEvents)
+	edit(&present.RateBytes, f.RateBytes, t.RateBytes)
 	if !slices.Equal(f.Stores, t.Stores) {
 		present.Stores = t.Stores
 	}

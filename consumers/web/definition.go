@@ -147,10 +147,19 @@ var definedKeys = map[string]func(d *definition, value string) error{
 	"lowerWarningLimit": defineLimit("LOW"), "upperWarningLimit": defineLimit("HIGH"),
 	"lowerCtrlLimit": defineLimit("DRVL"), "upperCtrlLimit": defineLimit("DRVH"),
 
-	"pvlogState":          func(d *definition, v string) error { d.info.State = schema.State(v); return nil },
-	"pvlogDeadband":       func(d *definition, v string) (err error) { d.info.Deadband, err = parseNumber(v); return err },
-	"pvlogDriftPast":      func(d *definition, v string) (err error) { d.info.DriftPast, err = parseSeconds(v); return err },
-	"pvlogDriftFuture":    func(d *definition, v string) (err error) { d.info.DriftFuture, err = parseSeconds(v); return err },
+	"pvlogState":       func(d *definition, v string) error { d.info.State = schema.State(v); return nil },
+	"pvlogDeadband":    func(d *definition, v string) (err error) { d.info.Deadband, err = parseNumber(v); return err },
+	"pvlogDriftPast":   func(d *definition, v string) (err error) { d.info.DriftPast, err = parseSeconds(v); return err },
+	"pvlogDriftFuture": func(d *definition, v string) (err error) { d.info.DriftFuture, err = parseSeconds(v); return err },
+	"pvlogRateEvents": func(d *definition, v string) error {
+		n, err := strconv.ParseUint(v, 10, 32)
+		d.info.RateEvents = uint32(n)
+		return err
+	},
+	"pvlogRateBytes": func(d *definition, v string) (err error) {
+		d.info.RateBytes, err = strconv.ParseUint(v, 10, 50)
+		return err
+	},
 	"pvlogSkipAliasCheck": func(d *definition, v string) (err error) { d.info.SkipAliasCheck, err = parseBool("it", v); return err },
 	"pvlogAskedSampling":  func(d *definition, v string) (err error) { d.info.AskedSampling, err = parseBool("it", v); return err },
 	"pvlogAskedPolicy":    func(d *definition, v string) error { d.info.AskedPolicy = v; return nil },
@@ -168,6 +177,8 @@ func addOwn(body map[string]any, info *schema.TypeInfo) {
 	add("pvlogDeadband", strconv.FormatFloat(info.Deadband, 'g', -1, 64), info.Deadband != 0)
 	add("pvlogDriftPast", strconv.FormatInt(int64(info.DriftPast/time.Second), 10), info.DriftPast != 0)
 	add("pvlogDriftFuture", strconv.FormatInt(int64(info.DriftFuture/time.Second), 10), info.DriftFuture != 0)
+	add("pvlogRateEvents", strconv.FormatUint(uint64(info.RateEvents), 10), info.RateEvents != 0)
+	add("pvlogRateBytes", strconv.FormatUint(info.RateBytes, 10), info.RateBytes != 0)
 	add("pvlogSkipAliasCheck", "true", info.SkipAliasCheck)
 	add("pvlogAskedSampling", "true", info.AskedSampling)
 	add("pvlogAskedPolicy", info.AskedPolicy, info.AskedPolicy != "")

@@ -39,10 +39,11 @@ type ChannelStatus struct {
 
 // Archived is what the archive has done for a PV since it was registered.
 type Archived struct {
-	Stored uint64            // samples made durable in files
-	Drops  map[string]uint64 // samples in the drop log by reason
-	Last   time.Time         // stamp of the newest sample on disk or in memory; zero: not known
-	Path   string            // of the newest partition, "" before the first flush
+	Stored    uint64            // samples made durable in files
+	Duplicate uint64            // samples that were there already
+	Drops     map[string]uint64 // samples in the drop log by reason
+	Last      time.Time         // stamp of the newest sample on disk or in memory; zero: not known
+	Path      string            // of the newest partition, "" before the first flush
 }
 
 // Engine is what the appliance as a whole does at the moment.

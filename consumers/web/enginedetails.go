@@ -83,7 +83,11 @@ func (s *Server) eventDetails(p standing) []detail {
 	d.add("Instant of last event from the IOC - correct or not.", reportTime(s.lastEvent(p.info.PV)))
 	d.addInt("How many events lost because the sample buffer is full so far?", c.OverflowDrops)
 	d.addInt("How many events lost because the DBR_Type of the PV has changed from what it used to be?", types)
-	d.addInt("How many events lost totally so far?", times+types+c.OverflowDrops)
+	all := c.OverflowDrops
+	for _, n := range archived.Drops {
+		all += n
+	}
+	d.addInt("How many events lost totally so far?", all)
 	if c.EventRate > 0 {
 		d.add("Average bytes per event", round(c.ByteRate/c.EventRate))
 	}
@@ -94,6 +98,7 @@ func (s *Server) eventDetails(p standing) []detail {
 	d.add("Estimated storage rate (GB/year)", round(kib*86400*365/(1<<20)))
 	d.addInt("Samples that the log took", c.Appended)
 	d.addInt("Samples stored", archived.Stored)
+	d.addInt("Samples that were stored already", archived.Duplicate)
 	for _, reason := range sortedKeys(archived.Drops) {
 		d.addInt("Samples dropped: "+reason, archived.Drops[reason])
 	}

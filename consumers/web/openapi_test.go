@@ -225,6 +225,7 @@ func site(t *testing.T) *fixture {
 		o.Live = func(context.Context, schema.PVName, time.Duration) (schema.Sample, error) {
 			return schema.Sample{Time: schema.TimeOf(begin), Value: math.NaN(), Severity: 3, Status: 17}, nil
 		}
+		o.Partitions = fakePartitions()
 		o.Policies = siteRules()
 		o.Policies.Request = nil // the examples archive what they say
 		o.Why = func(_ context.Context, name string) (Diagnosis, error) {

@@ -47,7 +47,7 @@ func TestPVsAreArchivedFromEachFormat(t *testing.T) {
 	f := newFixture(t)
 	scan := schema.Settings{SamplingMethod: schema.Scan, SamplingPeriod: 10 * time.Second}
 	all := schema.Settings{SamplingMethod: schema.ScanGet, SamplingPeriod: 1500 * time.Millisecond, ControllingPV: "GATE",
-		ArchiveFields: []string{"HIHI", "LOLO"}, Deadband: 0.5, DriftPast: time.Hour, DriftFuture: time.Minute}
+		ArchiveFields: []string{"HIHI", "LOLO"}, Deadband: 0.5, DriftPast: time.Hour, DriftFuture: time.Minute, RateEvents: 100, RateBytes: 5000}
 	for i, c := range []struct {
 		query, contentType, body string
 		want                     schema.Settings
@@ -60,8 +60,8 @@ func TestPVsAreArchivedFromEachFormat(t *testing.T) {
 		{"?samplingmethod=SCAN&samplingperiod=10", "", `["%s"]`, scan},
 		{"", "text/csv", "pv,samplingmethod,samplingperiod,policy\n# a comment\n%s,SCAN,10,\n", scan},
 		{"?period=60", "text/csv", "\ufeffPeriod, PV, METHOD\n10, %s, scan\n", scan},
-		{"", "", `{"pv":"%s","method":"SCAN_GET","period":1.5,"controlling_pv":"GATE.VAL","fields":["LOLO","HIHI"],"deadband":0.5,"drift":{"past":3600,"future":60}}`, all},
-		{"", "text/csv", "pv,method,period,controlling_pv,fields,deadband,drift_past,drift_future\n%s,SCAN_GET,1.5,GATE,\"LOLO,HIHI\",0.5,3600,60\n", all},
+		{"", "", `{"pv":"%s","method":"SCAN_GET","period":1.5,"controlling_pv":"GATE.VAL","fields":["LOLO","HIHI"],"deadband":0.5,"drift":{"past":3600,"future":60},"rate":{"events":100,"bytes":5000}}`, all},
+		{"", "text/csv", "pv,method,period,controlling_pv,fields,deadband,drift_past,drift_future,rate_events,rate_bytes\n%s,SCAN_GET,1.5,GATE,\"LOLO,HIHI\",0.5,3600,60,100,5000\n", all},
 	} {
 		pv := schema.PVName(fmt.Sprintf("F:%d", i))
 		a := f.command("/api/v1/pvs"+c.query, c.contentType, fmt.Sprintf(c.body, pv))

@@ -24,6 +24,8 @@ var csvColumns = map[string]string{
 	"deadband":         "deadband",
 	"drift_past":       "drift",
 	"drift_future":     "drift",
+	"rate_events":      "rate",
+	"rate_bytes":       "rate",
 	"alias":            "alias",
 	"time_limit":       "time_limit",
 	"skip_alias_check": "skip_alias_check",
@@ -123,6 +125,12 @@ func (e *bulkEntry) column(name, text string) error {
 	case "drift_future":
 		e.Drift.given = true
 		e.Drift.value.Future, err = number(name, text)
+	case "rate_events":
+		e.Rate.given = true
+		e.Rate.value.Events, err = number(name, text)
+	case "rate_bytes":
+		e.Rate.given = true
+		e.Rate.value.Bytes, err = number(name, text)
 	case "alias":
 		e.Alias = text
 	case "time_limit":

@@ -59,6 +59,8 @@ func traitsOf(info *schema.TypeInfo) []trait {
 		listTrait("fields", info.ArchiveFields), listTrait("stores", info.Stores),
 		{"deadband", info.Deadband, strconv.FormatFloat(info.Deadband, 'g', -1, 64)},
 		spanTrait("drift_past", info.DriftPast), spanTrait("drift_future", info.DriftFuture),
+		{"rate_events", info.RateEvents, strconv.FormatUint(uint64(info.RateEvents), 10)},
+		{"rate_bytes", info.RateBytes, strconv.FormatUint(info.RateBytes, 10)},
 		{"skip_alias_check", info.SkipAliasCheck, strconv.FormatBool(info.SkipAliasCheck)},
 	}
 	if info.DBRType == schema.UnknownType {

@@ -22,9 +22,10 @@ type settingsEdit struct {
 	Stores        optional[[]string]   `json:"stores"`
 	Deadband      optional[float64]    `json:"deadband"`
 	Drift         optional[driftBlock] `json:"drift"`
+	Rate          optional[rateBlock]  `json:"rate"`
 }
 
-var settingsNames = []string{"method", "period", "policy", "controlling_pv", "fields", "stores", "deadband", "drift"}
+var settingsNames = []string{"method", "period", "policy", "controlling_pv", "fields", "stores", "deadband", "drift", "rate"}
 
 // driftBlock are drift windows in seconds.
 type driftBlock struct {
@@ -38,10 +39,22 @@ func (d *driftBlock) UnmarshalJSON(b []byte) error {
 	return members(b, (*plain)(d), "past", "future")
 }
 
+// rateBlock is what the PV may have per second: whole numbers.
+type rateBlock struct {
+	Events optional[float64] `json:"events"`
+	Bytes  optional[float64] `json:"bytes"`
+}
+
+// UnmarshalJSON refuses members that are not known.
+func (r *rateBlock) UnmarshalJSON(b []byte) error {
+	type plain rateBlock
+	return members(b, (*plain)(r), "events", "bytes")
+}
+
 // empty reports whether nothing is stated.
 func (e *settingsEdit) empty() bool {
 	return !e.Method.given && !e.Period.given && !e.Policy.given && !e.ControllingPV.given &&
-		!e.Fields.given && !e.Stores.given && !e.Deadband.given && !e.Drift.given
+		!e.Fields.given && !e.Stores.given && !e.Deadband.given && !e.Drift.given && !e.Rate.given
 }
 
 // or fills what e does not state from other.
@@ -54,6 +67,7 @@ func (e settingsEdit) or(other settingsEdit) settingsEdit {
 	fill(&e.Stores, other.Stores)
 	fill(&e.Deadband, other.Deadband)
 	fill(&e.Drift, other.Drift)
+	fill(&e.Rate, other.Rate)
 	return e
 }
 
@@ -104,7 +118,41 @@ func (e *settingsEdit) apply(s *schema.Settings) error {
 	if e.Deadband.given {
 		s.Deadband = e.Deadband.value
 	}
+	if err := e.applyRate(s); err != nil {
+		return err
+	}
 	return e.applyDrift(s)
+}
+
+// applyRate takes what is stated of either bound; null for both is the default.
+func (e *settingsEdit) applyRate(s *schema.Settings) error {
+	if !e.Rate.given {
+		return nil
+	}
+	events, bytes := e.Rate.value.Events, e.Rate.value.Bytes
+	if events.given || !bytes.given {
+		n, err := perSecond("rate.events", events.value, math.MaxUint32)
+		if err != nil {
+			return err
+		}
+		s.RateEvents = uint32(n)
+	}
+	if bytes.given || !events.given {
+		n, err := perSecond("rate.bytes", bytes.value, 1<<50)
+		if err != nil {
+			return err
+		}
+		s.RateBytes = n
+	}
+	return nil
+}
+
+// perSecond reads a whole number.
+func perSecond(name string, value, most float64) (uint64, error) {
+	if !(value >= 0 && value <= most) || value != math.Trunc(value) {
+		return 0, refuse(schema.Invalid, "0 stands for what is configured for all", "%s: %v is not a whole number from 0 to %.0f", name, value, most)
+	}
+	return uint64(value), nil
 }
 
 func (e *settingsEdit) applyDrift(s *schema.Settings) (err error) {

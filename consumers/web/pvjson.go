@@ -18,6 +18,13 @@ type settingsJSON struct {
 	Stores        []string              `json:"stores"` // empty: the configured ones
 	Deadband      float64               `json:"deadband"`
 	Drift         driftJSON             `json:"drift"`
+	Rate          rateJSON              `json:"rate"`
+}
+
+// rateJSON is what the PV may have per second; 0: as configured for all.
+type rateJSON struct {
+	Events uint32 `json:"events"`
+	Bytes  uint64 `json:"bytes"`
 }
 
 // driftJSON is the drift windows in seconds; 0: as configured for all.
@@ -30,7 +37,7 @@ func settingsOf(s schema.Settings) *settingsJSON {
 	return &settingsJSON{
 		Method: s.SamplingMethod, Period: s.SamplingPeriod.Seconds(), Policy: s.Policy, ControllingPV: s.ControllingPV,
 		Fields: list(s.ArchiveFields), Stores: list(s.Stores), Deadband: s.Deadband,
-		Drift: driftJSON{s.DriftPast.Seconds(), s.DriftFuture.Seconds()},
+		Drift: driftJSON{s.DriftPast.Seconds(), s.DriftFuture.Seconds()}, Rate: rateJSON{s.RateEvents, s.RateBytes},
 	}
 }
 
@@ -104,13 +111,15 @@ type countersJSON struct {
 	Losses        int64  `json:"losses"`         // of the connection
 }
 
-// storageJSON is what the archive has done for a PV since pvlog was started.
+// storageJSON is what the archive has done for a PV since it was registered: what
+// the log took is stored, a duplicate or a drop, or still on its way.
 type storageJSON struct {
-	Stored   uint64            `json:"stored"`    // samples made durable in files
-	Last     *time.Time        `json:"last"`      // stamp of the newest sample; null: not known
-	Path     string            `json:"path"`      // of the newest partition, "": nothing was written yet
-	Drops    map[string]uint64 `json:"drops"`     // samples in the drop log by reason
-	ChunkKey string            `json:"chunk_key"` // the PV's path below the root of each store
+	Stored     uint64            `json:"stored"`     // samples made durable in files
+	Duplicates uint64            `json:"duplicates"` // samples that were there already
+	Last       *time.Time        `json:"last"`       // stamp of the newest sample; null: not known
+	Path       string            `json:"path"`       // of the newest partition, "": nothing was written yet
+	Drops      map[string]uint64 `json:"drops"`      // samples in the drop log by reason
+	ChunkKey   string            `json:"chunk_key"`  // the PV's path below the root of each store
 }
 
 func (s *Server) pvJSON(info *schema.TypeInfo) pvJSON {
@@ -123,7 +132,7 @@ func (s *Server) pvJSON(info *schema.TypeInfo) pvJSON {
 		p.Channel = channelOf(c)
 	}
 	if a, ok := s.options.Archived(info.PV); ok {
-		p.Storage = &storageJSON{Stored: a.Stored, Last: timeJSON(a.Last), Path: a.Path, Drops: a.Drops, ChunkKey: info.ChunkKey}
+		p.Storage = &storageJSON{Stored: a.Stored, Duplicates: a.Duplicate, Last: timeJSON(a.Last), Path: a.Path, Drops: a.Drops, ChunkKey: info.ChunkKey}
 		if a.Drops == nil {
 			p.Storage.Drops = map[string]uint64{}
 		}

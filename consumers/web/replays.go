@@ -33,6 +33,7 @@ type ReplayOrder struct {
 	DriftPast   time.Duration // windows in place of those that the samples carry; 0: none
 	DriftFuture time.Duration
 	FromLog     bool // all samples of the raw log, not the drops
+	Rebuild     bool // what the archive would write anew from the raw log; its files are compared
 }
 
 // ReplayedPV is what became of a PV's samples.
@@ -46,8 +47,21 @@ type ReplayedPV struct {
 	Why     map[string]string `json:"why,omitempty"`     // of each of those, the first in words
 	First   string            `json:"first,omitempty"`   // time of the earliest that was added
 	Last    string            `json:"last,omitempty"`    // and of the latest
-	Err     error             `json:"-"`                 // why the PV failed as a whole
-	Problem *problem          `json:"problem,omitempty"`
+	// Of a rebuild: samples in files that the log would have and has not, and
+	// the first places at which files are not what the log gives.
+	Additional int           `json:"additional,omitempty"`
+	Findings   []FindingJSON `json:"findings,omitempty"`
+
+	Err     error    `json:"-"` // why the PV failed as a whole
+	Problem *problem `json:"problem,omitempty"`
+}
+
+// FindingJSON is a place at which a file is not what the log gives.
+type FindingJSON struct {
+	Kind   string `json:"kind"` // missing, differs or additional
+	Time   string `json:"time"`
+	Path   string `json:"path,omitempty"`
+	Offset int64  `json:"offset,omitempty"`
 }
 
 // ReplaySummary is the sum of all PVs.
@@ -62,6 +76,8 @@ type ReplaySummary struct {
 	There     int            `json:"there"`
 	Differs   int            `json:"differs"`
 	Refused   map[string]int `json:"refused"`
+
+	Additional int `json:"additional"` // of a rebuild
 }
 
 // ReplayRecord is a replay as the registry's log has it.
@@ -81,12 +97,13 @@ type replayOrderJSON struct {
 	DriftPast   string   `json:"drift_past,omitempty"`
 	DriftFuture string   `json:"drift_future,omitempty"`
 	FromLog     bool     `json:"from_log,omitempty"`
+	Rebuild     bool     `json:"rebuild,omitempty"`
 }
 
 // SetOrder fills in what was asked for.
 func (r *ReplayRecord) SetOrder(o ReplayOrder) {
 	r.Order = replayOrderJSON{PV: o.PV, Reasons: o.Reasons, Since: instantText(o.Since), Until: instantText(o.Until),
-		DriftPast: spanText(o.DriftPast), DriftFuture: spanText(o.DriftFuture), FromLog: o.FromLog}
+		DriftPast: spanText(o.DriftPast), DriftFuture: spanText(o.DriftFuture), FromLog: o.FromLog, Rebuild: o.Rebuild}
 }
 
 func instantText(t time.Time) string {
@@ -113,6 +130,7 @@ type replayBody struct {
 	DriftPast   string   `json:"drift_past"`
 	DriftFuture string   `json:"drift_future"`
 	FromLog     bool     `json:"from_log"`
+	Rebuild     bool     `json:"rebuild"`
 	DryRun      bool     `json:"dry_run"`
 	ChangeID    string   `json:"change_id"`
 	Reason      string   `json:"reason"` // why, for the history
@@ -134,7 +152,10 @@ func (b replayBody) order() (o ReplayOrder, err error) {
 	if b.FromLog && len(b.Reasons) > 0 {
 		return o, refuse(schema.Invalid, "leave out one of them", "reasons choose drops, and from_log takes the raw log")
 	}
-	o = ReplayOrder{PV: b.PV, Reasons: b.Reasons, FromLog: b.FromLog}
+	if b.Rebuild && (b.FromLog || len(b.Reasons) > 0 || b.Drift+b.DriftPast+b.DriftFuture != "") {
+		return o, refuse(schema.Invalid, "leave the others out", "a rebuild judges as the archive did: it takes pv, since and until alone")
+	}
+	o = ReplayOrder{PV: b.PV, Reasons: b.Reasons, FromLog: b.FromLog, Rebuild: b.Rebuild}
 	for _, reason := range b.Reasons {
 		if !slices.Contains(dropReasons, reason) {
 			return o, refuse(schema.Invalid, "use some of "+strings.Join(dropReasons, ", "), "no drop has the reason %.60q", reason)
@@ -181,7 +202,7 @@ func (s *Server) startReplay(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var body replayBody
-	if err := readJSON(r, &body, "pv", "reasons", "since", "until", "drift", "drift_past", "drift_future", "from_log", "dry_run", "change_id", "reason"); err != nil {
+	if err := readJSON(r, &body, "pv", "reasons", "since", "until", "drift", "drift_past", "drift_future", "from_log", "rebuild", "dry_run", "change_id", "reason"); err != nil {
 		return err
 	}
 	order, err := body.order()

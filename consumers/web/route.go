@@ -25,7 +25,7 @@ type route struct {
 }
 
 func (s *Server) allRoutes() []*route {
-	routes := slices.Concat(s.changeRoutes(), s.readRoutes(), s.retrievalRoutes(), s.pvRoutes(), s.commandRoutes(), s.registryRoutes(), s.replayRoutes(), s.policyRoutes(), s.configurationRoutes())
+	routes := slices.Concat(s.changeRoutes(), s.readRoutes(), s.retrievalRoutes(), s.pvRoutes(), s.partitionRoutes(), s.commandRoutes(), s.registryRoutes(), s.replayRoutes(), s.policyRoutes(), s.configurationRoutes())
 	return append(routes,
 		&route{path: "/api/v1/drops", method: http.MethodGet, query: "pv=GLOB&reason=WORD,WORD&since=24h&until=TIME&limit=1000&after=CURSOR&format=json", summary: "samples that no partition could hold, with the reason, as JSON or CSV", handle: s.getDrops},
 		&route{path: "/api/v1/drops/summary", method: http.MethodGet, query: "pv=GLOB&reason=WORD&since=24h&until=TIME&top=20", summary: "how many samples were dropped for each reason, and of which PVs", handle: s.summarizeDrops},

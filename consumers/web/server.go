@@ -44,6 +44,7 @@ type Options struct {
 	Health     func() Health       // default: healthy
 	Live       Live                // present values; default: refused
 	Why        Why                 // walks a PV's way; default: refused
+	Partitions Partitions          // the PVs' files; default: refused
 	Parts                          // what reports show of the other parts
 	Gatherer   prometheus.Gatherer // what /metrics shows; default: nothing
 

@@ -81,6 +81,12 @@ func (s *Server) addChannel(item map[string]any, info *schema.TypeInfo, c Channe
 	if c.State != "" {
 		item["channelState"] = c.State
 	}
+	archived, _ := s.options.Archived(info.PV)
+	dropped := c.OverflowDrops
+	for _, n := range archived.Drops {
+		dropped += n
+	}
+	item["eventsDropped"] = strconv.FormatUint(dropped, 10) // pvlog's own; why: see the drop log
 }
 
 // reportTime writes a time as all of the Appliance's reports do, in the

@@ -106,6 +106,8 @@ type Sample struct {
 	DriftFuture    uint32                 `protobuf:"varint,7,opt,name=drift_future,json=driftFuture,proto3" json:"drift_future,omitempty"`          // seconds
 	Generation     uint64                 `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`                               // registry sequence that created or retyped the PV
 	Event          []byte                 `protobuf:"bytes,9,opt,name=event,proto3" json:"event,omitempty"`                                          // the EPICSEvent message that will stand in the PB file
+	RateEvents     uint32                 `protobuf:"varint,10,opt,name=rate_events,json=rateEvents,proto3" json:"rate_events,omitempty"`            // events/s that the PV may have, if this sample is one too many; else 0
+	RateBytes      uint64                 `protobuf:"varint,11,opt,name=rate_bytes,json=rateBytes,proto3" json:"rate_bytes,omitempty"`               // bytes/s, likewise
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -201,6 +203,20 @@ func (x *Sample) GetEvent() []byte {
 		return x.Event
 	}
 	return nil
+}
+
+func (x *Sample) GetRateEvents() uint32 {
+	if x != nil {
+		return x.RateEvents
+	}
+	return 0
+}
+
+func (x *Sample) GetRateBytes() uint64 {
+	if x != nil {
+		return x.RateBytes
+	}
+	return 0
 }
 
 // Part is a piece of an encoded SampleMessage.
@@ -802,6 +818,8 @@ type PVRequested struct {
 	AskedSampling  bool                   `protobuf:"varint,11,opt,name=asked_sampling,json=askedSampling,proto3" json:"asked_sampling,omitempty"`      // method or period were asked for
 	AskedPolicy    string                 `protobuf:"bytes,12,opt,name=asked_policy,json=askedPolicy,proto3" json:"asked_policy,omitempty"`             // policy that was asked for by name
 	SkipAliasCheck bool                   `protobuf:"varint,13,opt,name=skip_alias_check,json=skipAliasCheck,proto3" json:"skip_alias_check,omitempty"` // what the IOC says of its name does not matter
+	RateEvents     uint32                 `protobuf:"varint,14,opt,name=rate_events,json=rateEvents,proto3" json:"rate_events,omitempty"`               // events/s that it may have; 0: as configured for all
+	RateBytes      uint64                 `protobuf:"varint,15,opt,name=rate_bytes,json=rateBytes,proto3" json:"rate_bytes,omitempty"`                  // bytes/s; 0: as configured for all
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -927,6 +945,20 @@ func (x *PVRequested) GetSkipAliasCheck() bool {
 	return false
 }
 
+func (x *PVRequested) GetRateEvents() uint32 {
+	if x != nil {
+		return x.RateEvents
+	}
+	return 0
+}
+
+func (x *PVRequested) GetRateBytes() uint64 {
+	if x != nil {
+		return x.RateBytes
+	}
+	return 0
+}
+
 // Settings is how a PV is archived.
 type Settings struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -939,6 +971,8 @@ type Settings struct {
 	Deadband       float64                `protobuf:"fixed64,7,opt,name=deadband,proto3" json:"deadband,omitempty"`
 	DriftPast      uint32                 `protobuf:"varint,8,opt,name=drift_past,json=driftPast,proto3" json:"drift_past,omitempty"`
 	DriftFuture    uint32                 `protobuf:"varint,9,opt,name=drift_future,json=driftFuture,proto3" json:"drift_future,omitempty"`
+	RateEvents     uint32                 `protobuf:"varint,10,opt,name=rate_events,json=rateEvents,proto3" json:"rate_events,omitempty"`
+	RateBytes      uint64                 `protobuf:"varint,11,opt,name=rate_bytes,json=rateBytes,proto3" json:"rate_bytes,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1032,6 +1066,20 @@ func (x *Settings) GetDriftPast() uint32 {
 func (x *Settings) GetDriftFuture() uint32 {
 	if x != nil {
 		return x.DriftFuture
+	}
+	return 0
+}
+
+func (x *Settings) GetRateEvents() uint32 {
+	if x != nil {
+		return x.RateEvents
+	}
+	return 0
+}
+
+func (x *Settings) GetRateBytes() uint64 {
+	if x != nil {
+		return x.RateBytes
 	}
 	return 0
 }
@@ -2081,6 +2129,7 @@ type ReplayOrder struct {
 	DriftPast     uint32                 `protobuf:"varint,5,opt,name=drift_past,json=driftPast,proto3" json:"drift_past,omitempty"`       // seconds; 0: as the sample carries
 	DriftFuture   uint32                 `protobuf:"varint,6,opt,name=drift_future,json=driftFuture,proto3" json:"drift_future,omitempty"` // seconds; 0: as the sample carries
 	FromLog       bool                   `protobuf:"varint,7,opt,name=from_log,json=fromLog,proto3" json:"from_log,omitempty"`             // all samples of the raw log, not the drops
+	Rebuild       bool                   `protobuf:"varint,8,opt,name=rebuild,proto3" json:"rebuild,omitempty"`                            // what the archive would write anew from the raw log, and nothing else
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2160,6 +2209,13 @@ func (x *ReplayOrder) GetDriftFuture() uint32 {
 func (x *ReplayOrder) GetFromLog() bool {
 	if x != nil {
 		return x.FromLog
+	}
+	return false
+}
+
+func (x *ReplayOrder) GetRebuild() bool {
+	if x != nil {
+		return x.Rebuild
 	}
 	return false
 }
@@ -2392,7 +2448,7 @@ const file_log_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12'\n" +
 	"\asamples\x18\x02 \x03(\v2\r.pvlog.SampleR\asamples\x12\x1f\n" +
 	"\x04part\x18\x03 \x01(\v2\v.pvlog.PartR\x04part\x12\x1a\n" +
-	"\bchecksum\x18\x0f \x01(\aR\bchecksum\"\x83\x02\n" +
+	"\bchecksum\x18\x0f \x01(\aR\bchecksum\"\xc3\x02\n" +
 	"\x06Sample\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
 	"\x04year\x18\x02 \x01(\rR\x04year\x12\x1a\n" +
@@ -2405,7 +2461,12 @@ const file_log_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\b \x01(\x04R\n" +
 	"generation\x12\x14\n" +
-	"\x05event\x18\t \x01(\fR\x05event\"n\n" +
+	"\x05event\x18\t \x01(\fR\x05event\x12\x1f\n" +
+	"\vrate_events\x18\n" +
+	" \x01(\rR\n" +
+	"rateEvents\x12\x1d\n" +
+	"\n" +
+	"rate_bytes\x18\v \x01(\x04R\trateBytes\"n\n" +
 	"\x04Part\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\rR\x06number\x12\x14\n" +
@@ -2452,7 +2513,7 @@ const file_log_proto_rawDesc = "" +
 	"\breplayed\x18+ \x01(\v2\x16.pvlog.SamplesReplayedH\x00R\breplayed\x12,\n" +
 	"\aretyped\x180 \x01(\v2\x10.pvlog.PVRetypedH\x00R\aretyped\x12)\n" +
 	"\x06joined\x181 \x01(\v2\x0f.pvlog.PVJoinedH\x00R\x06joinedB\x06\n" +
-	"\x04what\"\xc9\x03\n" +
+	"\x04what\"\x89\x04\n" +
 	"\vPVRequested\x12'\n" +
 	"\x0fsampling_method\x18\x01 \x01(\tR\x0esamplingMethod\x12'\n" +
 	"\x0fsampling_period\x18\x02 \x01(\x01R\x0esamplingPeriod\x12\x16\n" +
@@ -2468,7 +2529,11 @@ const file_log_proto_rawDesc = "" +
 	" \x01(\x10R\aexpires\x12%\n" +
 	"\x0easked_sampling\x18\v \x01(\bR\raskedSampling\x12!\n" +
 	"\fasked_policy\x18\f \x01(\tR\vaskedPolicy\x12(\n" +
-	"\x10skip_alias_check\x18\r \x01(\bR\x0eskipAliasCheck\"\xb8\x02\n" +
+	"\x10skip_alias_check\x18\r \x01(\bR\x0eskipAliasCheck\x12\x1f\n" +
+	"\vrate_events\x18\x0e \x01(\rR\n" +
+	"rateEvents\x12\x1d\n" +
+	"\n" +
+	"rate_bytes\x18\x0f \x01(\x04R\trateBytes\"\xf8\x02\n" +
 	"\bSettings\x12'\n" +
 	"\x0fsampling_method\x18\x01 \x01(\tR\x0esamplingMethod\x12'\n" +
 	"\x0fsampling_period\x18\x02 \x01(\x01R\x0esamplingPeriod\x12\x16\n" +
@@ -2479,7 +2544,12 @@ const file_log_proto_rawDesc = "" +
 	"\bdeadband\x18\a \x01(\x01R\bdeadband\x12\x1d\n" +
 	"\n" +
 	"drift_past\x18\b \x01(\rR\tdriftPast\x12!\n" +
-	"\fdrift_future\x18\t \x01(\rR\vdriftFuture\"\x9b\x03\n" +
+	"\fdrift_future\x18\t \x01(\rR\vdriftFuture\x12\x1f\n" +
+	"\vrate_events\x18\n" +
+	" \x01(\rR\n" +
+	"rateEvents\x12\x1d\n" +
+	"\n" +
+	"rate_bytes\x18\v \x01(\x04R\trateBytes\"\x9b\x03\n" +
 	"\tPVStarted\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12#\n" +
 	"\relement_count\x18\x02 \x01(\rR\felementCount\x12\x12\n" +
@@ -2569,7 +2639,7 @@ const file_log_proto_rawDesc = "" +
 	"\x05codes\x18\x03 \x03(\tR\x05codes\x12\x18\n" +
 	"\amessage\x18\x04 \x03(\rR\amessage\"\x1f\n" +
 	"\aFlagSet\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\bR\x05value\"\xc0\x01\n" +
+	"\x05value\x18\x01 \x01(\bR\x05value\"\xda\x01\n" +
 	"\vReplayOrder\x12\x0e\n" +
 	"\x02pv\x18\x01 \x01(\tR\x02pv\x12\x18\n" +
 	"\areasons\x18\x02 \x03(\tR\areasons\x12\x14\n" +
@@ -2578,7 +2648,8 @@ const file_log_proto_rawDesc = "" +
 	"\n" +
 	"drift_past\x18\x05 \x01(\rR\tdriftPast\x12!\n" +
 	"\fdrift_future\x18\x06 \x01(\rR\vdriftFuture\x12\x19\n" +
-	"\bfrom_log\x18\a \x01(\bR\afromLog\"\x9a\x02\n" +
+	"\bfrom_log\x18\a \x01(\bR\afromLog\x12\x18\n" +
+	"\arebuild\x18\b \x01(\bR\arebuild\"\x9a\x02\n" +
 	"\x0fSamplesReplayed\x12\x14\n" +
 	"\x05added\x18\x01 \x01(\rR\x05added\x12\x14\n" +
 	"\x05there\x18\x02 \x01(\rR\x05there\x12\x18\n" +

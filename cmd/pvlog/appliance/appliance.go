@@ -206,7 +206,7 @@ func (a *Appliance) openIngest() error {
 	a.engine, err = ingest.New(ingest.Options{
 		Client: a.client, Append: a.streams.Samples().Append, Follow: a.streams.Events().Follow,
 		Initial: a.registry.Snapshot, Started: a.started, Known: a.registry.Get,
-		DriftPast: c.Drift.Past, DriftFuture: c.Drift.Future, Mask: mask, NoProperties: !c.CA.Properties,
+		DriftPast: c.Drift.Past, DriftFuture: c.Drift.Future, RateEvents: c.Rate.Events, RateBytes: c.Rate.Bytes, Mask: mask, NoProperties: !c.CA.Properties,
 		CountersFile: filepath.Join(c.Data, "ingest-counters"),
 		Logger:       a.log, Registerer: a.metrics,
 	})

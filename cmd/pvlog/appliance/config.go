@@ -26,6 +26,7 @@ type Config struct {
 	Drops      DropsConfig   `yaml:"drops"`
 	CA         CAConfig      `yaml:"ca"`
 	Drift      DriftConfig   `yaml:"drift"`
+	Rate       RateConfig    `yaml:"rate"`
 	Archive    ArchiveConfig `yaml:"archive"`
 	Stores     []StoreConfig `yaml:"stores"`
 }
@@ -132,6 +133,12 @@ func (c *CAConfig) check() error {
 type DriftConfig struct {
 	Past   time.Duration `yaml:"past"`
 	Future time.Duration `yaml:"future"`
+}
+
+// RateConfig configures how much a PV may send.
+type RateConfig struct {
+	Events uint32 `yaml:"events"`
+	Bytes  uint64 `yaml:"bytes"`
 }
 
 // ArchiveConfig configures what requests to archive a PV do not say.
@@ -253,6 +260,9 @@ var configComments = map[string]string{
 	"$.drift":                "How far an IOC's time may be from the time pvlog received a sample.",
 	"$.drift.past":           "The first sample after a connection is exempt.",
 	"$.drift.future":         "Never exempt: one sample in the future would hold back all that follow.",
+	"$.rate":                 "How much one PV may send; what is beyond goes to the drop log with the reason rate.",
+	"$.rate.events":          "Events per second, in the mean over 10 s; 0: any number.",
+	"$.rate.bytes":           "Bytes of events per second, likewise; 0: any number.",
 	"$.archive":              "What requests to archive a PV do not say.",
 	"$.archive.time_limit":   "A requested PV that does not connect for so long is given up; 0: never (archivePV's timelimit, in seconds, for one request).",
 	"$.stores":               "Where PB files are, from fine to coarse: samples are appended to the first, the others are read, deleted, renamed and merged into with it. An empty root is DATA/stores/NAME. Granularities: PARTITION_5MIN, 15MIN, 30MIN, HOUR, DAY, MONTH, YEAR.",

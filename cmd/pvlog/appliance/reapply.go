@@ -92,5 +92,6 @@ func settingTexts(s schema.Settings) [][2]string {
 		{"method", string(s.SamplingMethod)}, {"period", s.SamplingPeriod.String()}, {"policy", s.Policy},
 		{"controlling_pv", string(s.ControllingPV)}, {"stores", strings.Join(s.Stores, " ")}, {"fields", strings.Join(s.ArchiveFields, " ")},
 		{"deadband", fmt.Sprint(s.Deadband)}, {"drift_past", s.DriftPast.String()}, {"drift_future", s.DriftFuture.String()},
+		{"rate_events", fmt.Sprint(s.RateEvents)}, {"rate_bytes", fmt.Sprint(s.RateBytes)},
 	}
 }

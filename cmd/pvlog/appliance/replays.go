@@ -182,7 +182,7 @@ func (r *replays) again(ctx context.Context, c registry.Change) (*replayRun, err
 // pvs are those that a replay is about, in the order of their names.
 func (r *replays) pvs(ctx context.Context, o web.ReplayOrder) ([]schema.PVName, error) {
 	found := map[schema.PVName]bool{}
-	if o.FromLog {
+	if o.FromLog || o.Rebuild {
 		for _, pv := range r.registry.Match(o.PV, 0) {
 			if _, registered := r.registry.Get(pv); registered {
 				found[pv] = true
@@ -199,6 +199,24 @@ func (r *replays) pvs(ctx context.Context, o web.ReplayOrder) ([]schema.PVName, 
 
 func dropsOf(o web.ReplayOrder, pv string) streams.DropFilter {
 	return streams.DropFilter{PV: pv, Reasons: o.Reasons, Since: o.Since, Until: o.Until}
+}
+
+// rebuild compares a PV's files with what the raw log gives, and merges in what is
+// missing unless the run is dry.
+func (run *replayRun) rebuild(ctx context.Context, pv schema.PVName) (archive.Rebuilt, error) {
+	state, err := run.log.State(ctx)
+	if err != nil {
+		return archive.Rebuilt{}, err
+	}
+	return run.archive.Rebuild(ctx, pv, archive.Rebuild{
+		Since: run.order.Since, Until: run.order.Until, UpTo: state.Floor, LogStart: state.Samples.FirstTime, Write: !run.sum.DryRun,
+		Log: func(each func(streams.Message) error) error {
+			return run.log.Samples().Read(ctx, streams.RawFilter{PV: pv}, each)
+		},
+		Dropped: func(each func(streams.Position) error) error {
+			return run.log.Drops().Read(ctx, streams.DropFilter{PV: string(pv)}, func(d streams.StoredDrop) error { return each(d.Position) })
+		},
+	})
 }
 
 // candidates reads what a replay is to look at of one PV.
@@ -253,7 +271,7 @@ func (r *replays) Show(ctx context.Context, id string) (web.ReplayRecord, error)
 }
 
 func orderMessage(o web.ReplayOrder) *logpb.ReplayOrder {
-	m := &logpb.ReplayOrder{Pv: o.PV, Reasons: o.Reasons, FromLog: o.FromLog, Until: o.Until.UnixNano(),
+	m := &logpb.ReplayOrder{Pv: o.PV, Reasons: o.Reasons, FromLog: o.FromLog, Rebuild: o.Rebuild, Until: o.Until.UnixNano(),
 		DriftPast: uint32(o.DriftPast / time.Second), DriftFuture: uint32(o.DriftFuture / time.Second)}
 	if !o.Since.IsZero() {
 		m.Since = o.Since.UnixNano()
@@ -262,7 +280,7 @@ func orderMessage(o web.ReplayOrder) *logpb.ReplayOrder {
 }
 
 func orderOf(m *logpb.ReplayOrder) web.ReplayOrder {
-	o := web.ReplayOrder{PV: m.GetPv(), Reasons: m.GetReasons(), FromLog: m.GetFromLog(), Until: time.Unix(0, m.GetUntil()),
+	o := web.ReplayOrder{PV: m.GetPv(), Reasons: m.GetReasons(), FromLog: m.GetFromLog(), Rebuild: m.GetRebuild(), Until: time.Unix(0, m.GetUntil()),
 		DriftPast: time.Duration(m.GetDriftPast()) * time.Second, DriftFuture: time.Duration(m.GetDriftFuture()) * time.Second}
 	if m.GetSince() != 0 {
 		o.Since = time.Unix(0, m.GetSince())
@@ -320,10 +338,18 @@ func (run *replayRun) one(ctx context.Context, pv schema.PVName) (web.ReplayedPV
 		return told(pv, m), nil
 	}
 	overrides := archive.Overrides{DriftPast: run.order.DriftPast, DriftFuture: run.order.DriftFuture, Former: !run.order.FromLog}
-	done, err := run.archive.Replay(ctx, pv, overrides, run.sum.DryRun, run.candidates(ctx, run.order, pv))
-	out := web.ReplayedPV{PV: pv, Added: done.Added, There: done.There, Differs: done.Differs, Refused: done.Refused, Why: done.Why}
+	done, err := archive.Rebuilt{}, error(nil)
+	if run.order.Rebuild {
+		done, err = run.rebuild(ctx, pv)
+	} else {
+		done.Replayed, err = run.archive.Replay(ctx, pv, overrides, run.sum.DryRun, run.candidates(ctx, run.order, pv))
+	}
+	out := web.ReplayedPV{Additional: done.Additional, PV: pv, Added: done.Added, There: done.There, Differs: done.Differs, Refused: done.Refused, Why: done.Why}
 	if done.Added > 0 {
 		out.First, out.Last = done.First.String(), done.Last.String()
+	}
+	for _, f := range done.Findings {
+		out.Findings = append(out.Findings, web.FindingJSON{Kind: f.Kind, Time: f.Time.String(), Path: f.Path, Offset: f.Offset})
 	}
 	switch code := schema.CodeOf(err); {
 	case err == nil:
@@ -334,10 +360,10 @@ func (run *replayRun) one(ctx context.Context, pv schema.PVName) (web.ReplayedPV
 	}
 	// A PV whose files have samples that no event tells of gets one, also if an
 	// earlier run put them there and was killed before it could say so.
-	if run.sum.DryRun || done.Added == 0 && !(run.resumed && done.There > 0) {
+	if run.sum.DryRun || done.Added == 0 && !(run.resumed && !run.order.Rebuild && done.There > 0) {
 		return out, nil
 	}
-	return out, run.registry.NoteReplayed(ctx, run.change, pv, message(done, overrides))
+	return out, run.registry.NoteReplayed(ctx, run.change, pv, message(done.Replayed, overrides))
 }
 
 func message(done archive.Replayed, o archive.Overrides) *logpb.SamplesReplayed {
@@ -387,6 +413,7 @@ func (run *replayRun) add(pv web.ReplayedPV) {
 	if pv.Err != nil || pv.Differs > 0 || len(pv.Refused) > 0 {
 		run.failed++
 	}
+	s.Additional += pv.Additional
 	s.Added, s.There, s.Differs = s.Added+pv.Added, s.There+pv.There, s.Differs+pv.Differs
 	if s.Refused == nil {
 		s.Refused = map[string]int{}

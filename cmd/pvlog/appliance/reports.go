@@ -26,7 +26,7 @@ func (a *Appliance) archived(pv schema.PVName) (web.Archived, bool) {
 	if !ok {
 		return web.Archived{}, false
 	}
-	out := web.Archived{Stored: status.Stored, Drops: status.Drops, Path: status.Path}
+	out := web.Archived{Stored: status.Stored, Duplicate: status.Duplicate, Drops: status.Drops, Path: status.Path}
 	if status.Last != (schema.Time{}) {
 		out.Last = time.Unix(status.Last.Sec, int64(status.Last.Nsec))
 	}

@@ -10,6 +10,7 @@ import (
 	"pvlog/consumers/web"
 	"pvlog/ingest"
 	"pvlog/schema"
+	"pvlog/streams"
 )
 
 // The parts below do not import each other; here they meet.
@@ -84,8 +85,14 @@ func (a *Appliance) health() web.Health {
 	}}
 	kept := a.streams.Drops().Keeping()
 	out.Details["drops"], out.Details["expired_drops"] = kept.Drops, kept.Expired
+	look := a.streams.Outlook()
+	behind(out.Details, look)
 	if h.Fault != nil {
-		out.Faults = append(out.Faults, web.Fault{Part: "archive", Since: h.Since, Message: h.Fault.Error()})
+		out.Faults = append(out.Faults, web.Fault{Part: "archive", Since: h.Since, Message: fmt.Sprintf("%v; %v", h.Fault, look)})
+	}
+	if since, err := a.streams.Fault(); err != nil {
+		out.Faults = append(out.Faults, web.Fault{Part: "log", Since: since,
+			Message: fmt.Sprintf("samples cannot be stored and wait in memory, and when that is full the IOCs are read more slowly: %v; %v", err, look)})
 	}
 	for _, problem := range a.streams.Problems() {
 		out.Faults = append(out.Faults, web.Fault{Part: "log", Message: problem})
@@ -103,10 +110,23 @@ func (a *Appliance) health() web.Health {
 	return out
 }
 
+// behind tells how far the archive is behind the log, and how long the log can
+// hold on.
+func behind(details map[string]any, look streams.Outlook) {
+	details["behind_messages"], details["behind_samples"], details["behind_bytes"] = look.Messages, look.Samples, look.Bytes
+	details["log_room_bytes"], details["log_bytes_per_second"] = look.Room, look.Rate
+	if !look.Oldest.IsZero() {
+		details["behind_seconds"] = time.Since(look.Oldest).Seconds()
+	}
+	if holds, ok := look.Holds(); ok {
+		details["log_holds_seconds"] = holds.Seconds()
+	}
+}
+
 // openWeb binds the HTTP address.
 func (a *Appliance) openWeb(token string) error {
 	a.web = web.New(web.Options{
-		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: dropLog{a.streams.Drops()}, Replays: a.replays, Health: a.health, Why: a.why, Live: a.engine.Get, Parts: a.parts(), Writes: a.writes(),
+		Registry: a.registry, Retrieval: a.retrieval, Channels: a.channel, DeleteData: a.deleteData, Drops: dropLog{a.streams.Drops()}, Replays: a.replays, Health: a.health, Why: a.why, Live: a.engine.Get, Parts: a.parts(), Writes: a.writes(), Partitions: a.partitions(),
 		Gatherer: a.metrics, Token: token, OpenWrites: a.config.OpenWrites, Hosts: a.config.Hosts,
 		Version: Version(), Identity: a.config.Identity, Logger: a.log, Registerer: a.metrics,
 	})
