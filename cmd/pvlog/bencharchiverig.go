@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
 
 	"pvlog/consumers/archive"
 	"pvlog/consumers/partition"
@@ -221,13 +220,4 @@ func (s *timedSource) Fetch(ctx context.Context, wait time.Duration) ([]streams.
 	runtime.LockOSThread()
 	s.holding, s.began = true, threadTime()
 	return messages, err
-}
-
-// threadTime is the CPU time of the calling thread.
-func threadTime() time.Duration {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -114,6 +114,7 @@ type Archive struct {
 	marks   []*os.File // each store's lock, set by OpenStore before Run or by its begin
 
 	hangAfter time.Duration // tests shorten it before Run
+	sliceFor  time.Duration // sliceTime; tests shorten it
 	busy      atomic.Int64  // since when Run's goroutine is at work on a disk, Unix nanoseconds; 0: it is not
 	onLog     atomic.Bool   // and that disk is the log's
 	abandoned bool          // set by Run, read after it: its work hangs and was left
@@ -141,6 +142,12 @@ type Archive struct {
 	strikes    map[string]int // I/O errors of files since they were last written
 	singly     bool           // the next round syncs file by file
 	swap       *swap          // files were replaced and the registry has not decided yet
+	order      []*pvFiles     // those in dirty, as they came; see wait
+	slice      uint64         // number of the round that appends
+	turns      int            // of order, that it has dealt with
+	cut        bool           // the last one left PVs for the next
+	wroteFor   time.Duration  // of roundTook, until all was written
+	syncTook   time.Duration  // until it was durable
 
 	mu      sync.RWMutex // guards the map; each pvFiles has its own lock
 	pvs     map[schema.PVName]*pvFiles
@@ -172,7 +179,7 @@ func New(o Options) *Archive {
 		pvs:     map[schema.PVName]*pvFiles{},
 		held:    map[schema.PVName]bool{},
 
-		hangAfter: hangAfter, strikes: map[string]int{},
+		hangAfter: hangAfter, sliceFor: sliceTime, strikes: map[string]int{},
 	}
 }
 
@@ -249,7 +256,7 @@ func (a *Archive) step(ctx context.Context) {
 	a.tookAll(messages, asking)
 	a.retry(ctx, "publish drops", a.publishDrops)
 	if a.roundDue() {
-		a.retry(ctx, "write partitions", a.flush)
+		a.retry(ctx, "write partitions", a.flushSome)
 	}
 }
 
@@ -284,11 +291,6 @@ func (a *Archive) untilRound() time.Duration {
 	}
 	return min(idle, max(shortest, a.interval()-time.Since(a.lastRound)))
 }
-
-// interval is the time from round to round: at least RoundEvery, and four
-// times what the last round took, so that file work stays under a fifth of a
-// core however many PVs there are (D3).
-func (a *Archive) interval() time.Duration { return max(a.opt.RoundEvery, 4*a.roundTook) }
 
 // full tells that memory or the server's list of unacknowledged messages may
 // grow no more.

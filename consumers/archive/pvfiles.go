@@ -30,6 +30,7 @@ type pvFiles struct {
 	tally     *tally       // of its registration; nil before the first message
 	spare     *unwritten   // written, for reuse
 	file      openFile     // the partition that was written last
+	slice     uint64       // the round that last wrote it; Run's goroutine's
 }
 
 // openFile is a partition file as far as the archive answers for it.

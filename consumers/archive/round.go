@@ -57,30 +57,18 @@ func (a *Archive) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	syncing := time.Now()
 	if appends, err = a.makeDurable(ctx, appends, dirs); err != nil {
 		return err
 	}
+	a.syncTook = time.Since(syncing)
 	a.commit(appends)
+	a.turned()
 	if err := a.acknowledge(ctx); err != nil {
 		return err
 	}
 	a.roundDone(started)
 	return nil
-}
-
-// appendAll writes the oldest waiting partition of every PV.
-func (a *Archive) appendAll() (appends []written, dirs []string, err error) {
-	for f := range a.dirty {
-		w, made, err := a.append(f)
-		dirs = append(dirs, made...)
-		if err != nil {
-			return nil, nil, err
-		}
-		if w.part != nil {
-			appends = append(appends, w)
-		}
-	}
-	return appends, dirs, nil
 }
 
 // append writes a PV's oldest waiting partition. A fault of this file alone
@@ -134,8 +122,8 @@ func (a *Archive) appendPart(f *pvFiles, p *unwritten) (int64, []string, error) 
 
 // openPart makes f.file the file of the part, reading what is there already.
 func (a *Archive) openPart(f *pvFiles, p *unwritten) error {
-	path := partition.Path(a.opt.Store.Root, f.key, a.opt.Store.Granularity, p.start)
-	if f.file.path != path {
+	if f.file.path == "" || f.file.start != p.start {
+		path := partition.Path(a.opt.Store.Root, f.key, a.opt.Store.Granularity, p.start)
 		a.appender.Release(f.file.path)
 		tail, err := a.tail(f, path, p.begin, p.again)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -270,12 +258,11 @@ func (a *Archive) commit(appends []written) {
 // forget removes the PV's oldest part; its buffer is kept for the next one.
 func (a *Archive) forget(f *pvFiles, p *unwritten) {
 	a.buffered -= p.size()
-	f.parts[0] = nil
-	f.parts = f.parts[1:]
-	if len(f.parts) > 0 {
+	last := copy(f.parts, f.parts[1:])
+	f.parts[last] = nil
+	if f.parts = f.parts[:last]; last > 0 {
 		return
 	}
-	f.parts = nil
 	delete(a.dirty, f)
 	if cap(p.lines) <= spareMax && cap(p.refs)*refSize <= spareMax {
 		f.spare = p
@@ -309,9 +296,7 @@ func (a *Archive) acknowledge(ctx context.Context) error {
 func (a *Archive) roundDone(started time.Time) {
 	a.lastRound = time.Now()
 	a.roundTook = a.lastRound.Sub(started)
-	if len(a.dirty) == 0 {
-		a.unacked = 0
-	}
+	a.unacked = int(a.taken - min(a.acked, a.taken))
 	a.metrics.rounds.Observe(a.roundTook.Seconds())
 	a.observe()
 	a.mu.Lock()

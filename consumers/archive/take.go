@@ -144,7 +144,7 @@ func (a *Archive) faultOrDrop(f *pvFiles, m *streams.Message, i int, err error) 
 func (a *Archive) keep(f *pvFiles, m *streams.Message, i int, at schema.Time, more []byte) {
 	n, fresh := f.keep(a.opt.Store.Granularity, &m.Samples[i], at, m, i, more)
 	if fresh {
-		a.dirty[f] = struct{}{}
+		a.wait(f)
 	}
 	a.buffered += int64(n)
 }

@@ -81,7 +81,7 @@ func TestCountersSurviveAKillAtAnyMoment_S7(t *testing.T) {
 // flushed is a step that ends with a round.
 func flushed(t *testing.T, a *Archive) {
 	t.Helper()
-	a.roundTook = 0
+	a.lastRound = time.Time{}
 	a.step(t.Context())
 }
 
