@@ -86,7 +86,9 @@ func (s *Server) addChannel(item map[string]any, info *schema.TypeInfo, c Channe
 	for _, n := range archived.Drops {
 		dropped += n
 	}
-	item["eventsDropped"] = strconv.FormatUint(dropped, 10) // pvlog's own; why: see the drop log
+	if dropped > 0 { // pvlog's own; why: see the drop log
+		item["eventsDropped"] = strconv.FormatUint(dropped, 10)
+	}
 }
 
 // reportTime writes a time as all of the Appliance's reports do, in the
