@@ -51,7 +51,7 @@ type pvStatus struct {
 	Channel   string `json:"channelState"`
 	LastEvent string `json:"lastEvent"`
 	Losses    string `json:"connectionLossRegainCount"`
-	Dropped   string `json:"eventsDropped"` // absent: none
+	Dropped   string `json:"eventsDropped"` // absent of a PV without a channel
 }
 
 // Run tells how PVs fare; its exit code says whether all are being archived.

@@ -86,9 +86,7 @@ func (s *Server) addChannel(item map[string]any, info *schema.TypeInfo, c Channe
 	for _, n := range archived.Drops {
 		dropped += n
 	}
-	if dropped > 0 { // pvlog's own; why: see the drop log
-		item["eventsDropped"] = strconv.FormatUint(dropped, 10)
-	}
+	item["eventsDropped"] = strconv.FormatUint(dropped, 10) // pvlog's own; why: see the drop log
 }
 
 // reportTime writes a time as all of the Appliance's reports do, in the
