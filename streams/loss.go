@@ -32,6 +32,9 @@ func (x Loss) Messages() uint64 { return x.To - x.From + 1 }
 // namedMost bounds the PVs that a text names.
 const namedMost = 20
 
+// String tells the loss in a sentence for people: the stream, which messages,
+// between which times (UTC), what is known of its PVs (at most 20 by name), and
+// where what the files held is kept.
 func (x Loss) String() string {
 	var b strings.Builder
 	if x.where == "middle" {
