@@ -40,6 +40,17 @@ func writeSynced(path string, content []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
+// replaceSynced gives a file new content by way of one beside it, so that it
+// has the old or the new content whenever the power goes. A file beside that an
+// interrupted call left is written over.
+func replaceSynced(path string, content []byte) error {
+	temporary := path + ".new"
+	if err := writeSynced(temporary, content); err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	return os.Rename(temporary, path)
+}
+
 // moveAside moves a file that may be missing.
 func moveAside(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {

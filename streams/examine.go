@@ -282,10 +282,15 @@ func (l *Log) copyMeta() error {
 	return nil
 }
 
+// copyChanged brings the copy of a description up to date. The server's own
+// files are made durable first, which it does not do itself, and the copy is
+// replaced, never written in place: whenever the power goes, one of the two is
+// whole on the disk.
 func copyChanged(from, to string) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
+	changed := map[string][]byte{}
 	for _, file := range metaFiles {
 		now, err := os.ReadFile(filepath.Join(from, file))
 		if err != nil {
@@ -294,11 +299,23 @@ func copyChanged(from, to string) error {
 		if old, err := os.ReadFile(filepath.Join(to, file)); err == nil && string(old) == string(now) {
 			continue
 		}
-		if err := writeSynced(filepath.Join(to, file), now); err != nil {
+		if err := fsync(filepath.Join(from, file)); err != nil {
+			return err
+		}
+		changed[file] = now
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	if err := syncDir(from); err != nil {
+		return err
+	}
+	for file, now := range changed {
+		if err := replaceSynced(filepath.Join(to, file), now); err != nil {
 			return err
 		}
 	}
-	return nil
+	return syncDir(to)
 }
 
 // metaWhole reports whether a description is there and has its checksum.
