@@ -23,21 +23,27 @@ const (
 
 // planLimits fills in what the options leave open. size is that of the file
 // system; free counts what the log itself occupies already, so that a restart
-// plans as the first start did.
-func planLimits(o Options, size, free int64) (limits, error) {
+// plans as the first start did; has is what the streams on the disk hold. When
+// others have filled the file system since, limits come down as far as the
+// contents allow: no sample is refused and no drop is let go because the space is
+// theirs now, and a log that exists opens whatever is free.
+func planLimits(o Options, size, free int64, has standing) (limits, error) {
 	l := limits{keep: o.MaxBytes, limit: o.LimitBytes, drops: o.DropsMaxBytes}
 	if l.limit == 0 {
 		l.limit = max(free/2, l.keep+l.keep/2)
 	}
 	if l.keep == 0 {
-		l.keep = min(size/5, l.limit/3*2)
+		l.keep = min(size/5, max(l.limit, minStore)/3*2)
 	}
 	if l.drops == 0 {
-		l.drops = max(minDropBytes, min(free/20, maxDropBytes))
+		l.drops = max(minDropBytes, min(free/20, maxDropBytes), has[DropsStream].needs(0)/5*4)
+	}
+	if o.LimitBytes == 0 {
+		l.limit = max(l.limit, has[SamplesStream].needs(minStore))
 	}
 	l.dropsLimit = l.drops + l.drops/4
-	reserve := max(free/10, minStore)
-	l.store = l.limit + l.dropsLimit + reserve
+	reserve := max(free/10, minStore, has[RegistryStream].bytes+minStore)
+	l.store = has.reserved(map[string]int64{SamplesStream: l.limit, DropsStream: l.dropsLimit}) + reserve
 	switch {
 	case l.limit < minStore:
 		return l, schema.Errorf(schema.Unavailable, "the log's file system has %s free; the log needs %s at least", bytesText(free), bytesText(2*minStore))

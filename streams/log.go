@@ -110,7 +110,7 @@ func (l *Log) start(ctx context.Context, number int) (*session, limits, error) {
 	if err != nil {
 		return nil, limits{}, err
 	}
-	lim, err := planLimits(l.opt, size, free+usedBytes(filepath.Join(l.opt.Dir, "nats")))
+	lim, err := planLimits(l.opt, size, free+usedBytes(filepath.Join(l.opt.Dir, "nats")), l.standing())
 	if err != nil {
 		return nil, limits{}, err
 	}

@@ -87,16 +87,21 @@ func TestPlanLimits(t *testing.T) {
 		opt        Options
 		size, free int64
 		want       limits
+		has        standing
 		bad        bool
 	}{
-		"a terabyte half free": {Options{}, 1 << 40, 1 << 39, limits{keep: 183251937962, limit: 1 << 38, drops: maxDropBytes, dropsLimit: maxDropBytes / 4 * 5, store: 1<<38 + maxDropBytes/4*5 + 1<<39/10}, false},
-		"64 MiB":               {Options{}, 64 * mib, 60 * mib, limits{keep: 64 * mib / 5, limit: 30 * mib, drops: 3 * mib, dropsLimit: 15 * mib / 4, store: 36*mib + 15*mib/4}, false},
-		"given":                {Options{MaxBytes: 100, LimitBytes: 10 * mib, DropsMaxBytes: 2 * mib}, 1 << 30, 1 << 30, limits{100, 10 * mib, 2 * mib, 5 * mib / 2, 10*mib + 5*mib/2 + (1<<30)/10}, false},
-		"keep given":           {Options{MaxBytes: 100 * mib}, 120 * mib, 110 * mib, limits{100 * mib, 150 * mib, 110 * mib / 20, 110*mib/20 + 110*mib/20/4, 150*mib + 110*mib/20 + 110*mib/20/4 + 11*mib}, false},
-		"no room":              {Options{}, 64 * mib, 6 * mib, limits{}, true},
-		"limit below 1.5 keep": {Options{MaxBytes: 100 * mib, LimitBytes: 149 * mib}, 1 << 30, 1 << 30, limits{}, true},
+		"a terabyte half free": {Options{}, 1 << 40, 1 << 39, limits{keep: 183251937962, limit: 1 << 38, drops: maxDropBytes, dropsLimit: maxDropBytes / 4 * 5, store: 1<<38 + maxDropBytes/4*5 + 1<<39/10}, nil, false},
+		"64 MiB":               {Options{}, 64 * mib, 60 * mib, limits{keep: 64 * mib / 5, limit: 30 * mib, drops: 3 * mib, dropsLimit: 15 * mib / 4, store: 36*mib + 15*mib/4}, nil, false},
+		"given":                {Options{MaxBytes: 100, LimitBytes: 10 * mib, DropsMaxBytes: 2 * mib}, 1 << 30, 1 << 30, limits{100, 10 * mib, 2 * mib, 5 * mib / 2, 10*mib + 5*mib/2 + (1<<30)/10}, nil, false},
+		"keep given":           {Options{MaxBytes: 100 * mib}, 120 * mib, 110 * mib, limits{100 * mib, 150 * mib, 110 * mib / 20, 110*mib/20 + 110*mib/20/4, 150*mib + 110*mib/20 + 110*mib/20/4 + 11*mib}, nil, false},
+		"no room":              {Options{}, 64 * mib, 6 * mib, limits{}, nil, true},
+		"limit below 1.5 keep": {Options{MaxBytes: 100 * mib, LimitBytes: 149 * mib}, 1 << 30, 1 << 30, limits{}, nil, true},
+		"others took the room": {Options{}, 1 << 30, 100 * mib, limits{100 * mib / 2 / 3 * 2, 84 * mib, 24 * mib, 30 * mib, 500*mib + 60*mib + 30*mib + 10*mib}, standing{SamplesStream: {80 * mib, 500 * mib}, DropsStream: {30 * mib, 60 * mib}, RegistryStream: {5 * mib, 0}, "OTHER": {mib, 30 * mib}}, false},
+		"nothing is left":      {Options{}, 1 << 30, 0, limits{minStore / 3 * 2, minStore, minDropBytes, minDropBytes / 4 * 5, 500*mib + 60*mib + minStore}, standing{SamplesStream: {0, 500 * mib}, DropsStream: {0, 60 * mib}}, false},
+		"never above before":   {Options{}, 1 << 30, 30 * mib, limits{10 * mib, 20 * mib, 8 * mib, 10 * mib, 20*mib + 10*mib + minStore}, standing{SamplesStream: {20 * mib, 20 * mib}, DropsStream: {11 * mib, 10 * mib}}, false},
+		"given stays given":    {Options{MaxBytes: mib, LimitBytes: 8 * mib, DropsMaxBytes: 4 * mib}, 1 << 30, 100 * mib, limits{mib, 8 * mib, 4 * mib, 5 * mib, 500*mib + 60*mib + 10*mib}, standing{SamplesStream: {80 * mib, 500 * mib}, DropsStream: {30 * mib, 60 * mib}}, false},
 	} {
-		got, err := planLimits(c.opt, c.size, c.free)
+		got, err := planLimits(c.opt, c.size, c.free, c.has)
 		if (err != nil) != c.bad {
 			t.Errorf("%s: %v", name, err)
 		}
