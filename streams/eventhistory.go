@@ -33,6 +33,11 @@ func (e *EventLog) History(ctx context.Context, pv schema.PVName, from uint64, v
 
 // readHistory hands out one request's events; more says that others follow.
 func (e *EventLog) readHistory(ctx context.Context, subject string, from uint64, visit func(uint64, *logpb.RegistryEvent) error) (next uint64, more bool, err error) {
+	return e.readSubject(ctx, subject, from, func(seq uint64, data []byte) error { return visit(seq, e.decode(seq, subject, data)) })
+}
+
+// readSubject hands out one request's messages of a subject as they are.
+func (e *EventLog) readSubject(ctx context.Context, subject string, from uint64, visit func(seq uint64, data []byte) error) (next uint64, more bool, err error) {
 	s, err := e.log.current()
 	if err != nil {
 		return from, false, err
@@ -52,7 +57,7 @@ func (e *EventLog) readHistory(ctx context.Context, subject string, from uint64,
 		if err != nil {
 			return next, false, fmt.Errorf("read registry events: %w", err)
 		}
-		if err := visit(m.Sequence, e.decode(m.Sequence, m.Subject, m.Data)); err != nil {
+		if err := visit(m.Sequence, m.Data); err != nil {
 			return next, false, err
 		}
 		next, more = m.Sequence+1, pending(m.Header)

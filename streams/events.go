@@ -44,8 +44,9 @@ type EventLog struct {
 // Append adds events. Up to 1,000 are stored together or not at all; more go in
 // consecutive groups of that size, and on an error seqs holds those of the
 // groups before. They are durable when it returns. A lost race is
-// [ErrConflict], and the error names the PV. One call may not hold two events
-// of one PV within a group: the second has no sequence to expect.
+// [ErrConflict], and the error names the PV; messages on its subject that are
+// no events of it win none. One call may not hold two events of one PV within a
+// group: the second has no sequence to expect.
 func (e *EventLog) Append(ctx context.Context, proposals ...Proposal) (seqs []uint64, err error) {
 	for len(proposals) > 0 && err == nil {
 		group := proposals[:min(len(proposals), atomicMessages)]
@@ -62,24 +63,39 @@ func (e *EventLog) Append(ctx context.Context, proposals ...Proposal) (seqs []ui
 	return seqs, errors.Join(err, bounded(apiTimeout, "make the events durable", e.log.Sync))
 }
 
+// appendGroup stores a group. What was refused for messages that are no events
+// is tried again behind them.
 func (e *EventLog) appendGroup(ctx context.Context, group []Proposal) ([]uint64, error) {
 	s, err := e.log.current()
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	for tries := 0; ; tries++ {
+		seqs, err := e.tryGroup(ctx, s, group)
+		if api, ok := errors.AsType[*jetstream.APIError](err); !ok || api.ErrorCode != codeWrongSequence {
+			return seqs, err
+		}
+		newest := newestOf(ctx, s, group)
+		behind, ok := e.behindForeign(ctx, group, newest)
+		if !ok || tries == foreignTries {
+			e.log.metrics.conflicts.Inc()
+			return nil, conflict(group, newest)
+		}
+		group = behind
+	}
+}
+
+func (e *EventLog) tryGroup(ctx context.Context, s *session, group []Proposal) ([]uint64, error) {
+	var err error
 	messages := make([]*nats.Msg, len(group))
 	for i, p := range group {
 		if messages[i], err = eventMessage(p); err != nil {
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
-	defer cancel()
 	last, err := publishEvents(ctx, s, messages)
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeWrongSequence {
-		e.log.metrics.conflicts.Inc()
-		return nil, e.conflict(ctx, s, group)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("append %d registry events: %w", len(group), err)
 	}
@@ -128,24 +144,33 @@ func publishEvents(ctx context.Context, s *session, messages []*nats.Msg) (uint6
 	return ack.Sequence, nil
 }
 
-// conflict names a PV whose newest event is not the expected one.
-func (e *EventLog) conflict(ctx context.Context, s *session, group []Proposal) error {
+// newestOf gives the newest sequence on the subject of each PV of a group,
+// nothing if the server does not tell.
+func newestOf(ctx context.Context, s *session, group []Proposal) map[string]uint64 {
 	subjects := make([]string, len(group))
 	for i, p := range group {
 		subjects[i] = Subject(RegistryPrefix, schema.PVName(p.Event.GetPv()))
 	}
-	newest := make(map[string]uint64, len(group))
 	found, err := jetstreamext.GetLastMsgsFor(ctx, s.js, RegistryStream, subjects)
 	if err != nil {
-		return ErrConflict
+		return nil
 	}
+	newest := make(map[string]uint64, len(group))
 	for m, err := range found { // none at all is an error, too
 		if err == nil {
 			newest[m.Subject] = m.Sequence
 		}
 	}
-	for i, p := range group {
-		if last := newest[subjects[i]]; last != p.Expect {
+	return newest
+}
+
+// conflict names a PV whose newest event is not the expected one.
+func conflict(group []Proposal, newest map[string]uint64) error {
+	if newest == nil {
+		return ErrConflict
+	}
+	for _, p := range group {
+		if last := newest[Subject(RegistryPrefix, schema.PVName(p.Event.GetPv()))]; last != p.Expect {
 			return fmt.Errorf("PV %s: %w: its newest event is %d, the command knew %d", p.Event.GetPv(), ErrConflict, last, p.Expect)
 		}
 	}
@@ -244,19 +269,28 @@ func (e *EventLog) read(ctx context.Context, next *uint64, apply func(uint64, *l
 	return *next <= last, nil
 }
 
-// decode gives the event, or an empty one for a message that is none.
+// decode gives the event, or an empty one for a message that is none, which is
+// counted and told.
 func (e *EventLog) decode(seq uint64, subject string, data []byte) *logpb.RegistryEvent {
-	event := &logpb.RegistryEvent{}
-	err := proto.Unmarshal(data, event)
-	if err == nil && Subject(RegistryPrefix, schema.PVName(event.GetPv())) != subject {
-		err = fmt.Errorf("it is of PV %q", event.GetPv())
-	}
+	event, err := eventOn(subject, data)
 	if err == nil {
 		return event
 	}
 	e.log.metrics.damaged.Inc()
 	e.log.log.Error("a message of REGISTRY is no event of its PV and is passed over", "seq", seq, "subject", subject, "err", err)
 	return &logpb.RegistryEvent{}
+}
+
+// eventOn reads an event of the PV whose subject it stands on.
+func eventOn(subject string, data []byte) (*logpb.RegistryEvent, error) {
+	event := &logpb.RegistryEvent{}
+	if err := proto.Unmarshal(data, event); err != nil {
+		return nil, err
+	}
+	if Subject(RegistryPrefix, schema.PVName(event.GetPv())) != subject {
+		return nil, fmt.Errorf("it is of PV %q", event.GetPv())
+	}
+	return event, nil
 }
 
 // waiter gives a channel that is closed when the log grows.

@@ -16,7 +16,7 @@ type metrics struct {
 	dropsExpired                             *prometheus.CounterVec
 	dropsLeave                               *prometheus.GaugeVec
 	dropsBytes, dropsMaxBytes                prometheus.Gauge
-	events, conflicts                        prometheus.Counter
+	events, conflicts, foreign               prometheus.Counter
 	trimmed, losses                          prometheus.Counter
 	ackFloor                                 prometheus.Gauge
 	lost                                     *prometheus.CounterVec
@@ -62,6 +62,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		dropsMaxBytes:  gauge("drops_max_bytes", "Bytes that it may have before the oldest drops leave."),
 		events:         counter("events_total", "Registry events appended."),
 		conflicts:      counter("event_conflicts_total", "Registry events refused because another came first."),
+		foreign:        counter("event_foreign_total", "Registry events stored behind messages on their PV's subject that are no events of it."),
 		trimmed:        counter("trimmed_messages_total", "Messages of SAMPLES removed after their retention."),
 		losses:         counter("losses_total", "Differences between what was durable and what the server recovered."),
 		ackFloor:       gauge("archive_floor", "Stream sequence up to which the archive has acknowledged."),
