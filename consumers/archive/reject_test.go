@@ -64,6 +64,38 @@ func TestASampleOfAnotherYearThanItsSecondsIsDamaged(t *testing.T) {
 	}
 }
 
+// TestGarbageOnAPVsSubjectBlocksNothing: somebody else published on the subject
+// of a registered PV, bytes that are no message and one whose checksum fails.
+// Both are kept as they came, and the samples around them reach their partition.
+func TestGarbageOnAPVsSubjectBlocksNothing(t *testing.T) {
+	dir, log := t.TempDir(), newMemLog(t, 2)
+	wrong := schema.AppendChecksum(schema.AppendRawSample(schema.AppendSampleHeader(nil), double(after(time.Second), 9)), 0)
+	wrong[len(wrong)/2] ^= 1
+	raw := [][]byte{[]byte("garbage"), wrong, {}}
+	for i, b := range raw {
+		log.add("P", double(after(time.Duration(i)*time.Minute), float64(i)))
+		_, _, err := schema.DecodeSampleMessage(b, nil)
+		if err == nil {
+			t.Fatalf("%q is a message", b)
+		}
+		seq := log.add("P")
+		log.messages[seq-1].Raw, log.messages[seq-1].Err = b, err // as streams.Consumer hands it out
+	}
+	log.add("P", double(after(time.Duration(len(raw))*time.Minute), 3))
+	run(t, open(t, dir, log))
+	if got := read(t, dir, "P"); len(got) != len(raw)+1 || log.acked() != uint64(2*len(raw)+1) {
+		t.Errorf("stored %v, acknowledged %d", got, log.acked())
+	}
+	if len(log.drops) != len(raw) {
+		t.Errorf("%d drops of %d messages", len(log.drops), len(raw))
+	}
+	for at, d := range log.drops {
+		if d.PV != "P" || d.Reason != "damaged" || d.Detail == "" || d.Sample != nil || string(d.Raw) != string(raw[at.Seq/2-1]) {
+			t.Errorf("drop at %d: %+v", at.Seq, d)
+		}
+	}
+}
+
 // TestAFileOfAnotherYearIsNotAppendedTo finds a file in the place of a
 // partition whose header counts from another year: every line would lie.
 func TestAFileOfAnotherYearIsNotAppendedTo(t *testing.T) {
