@@ -26,6 +26,7 @@ func TestAnArrayOf64MiBIsArchived(t *testing.T) {
 		simioc.Record{Name: "beside", Type: ca.DBRDouble, Value: 1.0})
 	s.start()
 	s.archive("sim:image", "sim:beside")
+	s.awaitSamples("sim:beside", 1) // or 2 would be its first value
 	if err := ioc.Put("sim:beside", 2.0); err != nil {
 		t.Fatal(err)
 	}

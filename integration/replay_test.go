@@ -166,7 +166,7 @@ func TestAKilledReplayIsCompleted(t *testing.T) {
 		names = append(names, "sim:"+name)
 	}
 	ioc, s := simulated(t, records...)
-	now := time.Now().Truncate(time.Millisecond)
+	now := time.Now().Truncate(time.Millisecond).Add(time.Millisecond) // later than the records' first values
 	s.start()
 	s.archive(names...)
 	for _, name := range names {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,7 +51,7 @@ type pvStatus struct {
 	Channel   string `json:"channelState"`
 	LastEvent string `json:"lastEvent"`
 	Losses    string `json:"connectionLossRegainCount"`
-	Dropped   string `json:"eventsDropped"`
+	Dropped   string `json:"eventsDropped"` // absent of a PV without a channel
 }
 
 // Run tells how PVs fare; its exit code says whether all are being archived.
@@ -124,7 +125,7 @@ func printStates(w io.Writer, states []pvStatus) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "PV\tSTATUS\tCHANNEL\tLAST EVENT\tLOSSES\tDROPPED")
 	for _, s := range states {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", s.PV, s.Status, s.Channel, s.LastEvent, s.Losses, s.Dropped)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", s.PV, s.Status, s.Channel, s.LastEvent, s.Losses, cmp.Or(s.Dropped, "0"))
 	}
 	return table.Flush()
 }

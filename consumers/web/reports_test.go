@@ -186,7 +186,7 @@ func TestDetailsCountWhatBecameOfEvents(t *testing.T) {
 		"How many events lost because the timestamp is in the far future or past so far?":          "3",
 		"How many events lost because the sample buffer is full so far?":                           "3",
 		"How many events lost because the DBR_Type of the PV has changed from what it used to be?": "5",
-		"How many events lost totally so far?":                                                     "11", "Hostname of PV from CA": "ioc:5064", "The CAJ command thread id": "0",
+		"How many events lost totally so far?":                                                     "12", "Hostname of PV from CA": "ioc:5064", "The CAJ command thread id": "0",
 		"Sampling method:": "MONITOR", "Sampling period:": "1.0", "Estimated storage rate (MB/day)": "84.38", "STS partitions": "1",
 	} {
 		if lines[name] != want {
