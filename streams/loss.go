@@ -32,6 +32,7 @@ func (x Loss) Messages() uint64 { return x.To - x.From + 1 }
 // namedMost bounds the PVs that a text names.
 const namedMost = 20
 
+// String tells people how many messages are lost, where in the stream, and whose.
 func (x Loss) String() string {
 	var b strings.Builder
 	if x.where == "middle" {
