@@ -34,8 +34,8 @@ var mutants = []struct {
 	},
 	{
 		"what a killed process left is believed (D3)", "consumers/archive/round.go",
-		"if err := partition.Renew(a.opt.FS, p.path, p.from, p.to); err != nil {", "if err := error(nil); err != nil {",
-		"./consumers/archive", "TestNothingIsAcknowledgedBeforeItIsDurable",
+		"if err := partition.Renew(a.opt.FS, p.path, p.from, p.to); err != nil {", "_ = p\n\t\tif err := error(nil); err != nil {",
+		"./consumers/archive", "TestWhatAFailedSyncLeftIsNotBelievedByTheNextProcess",
 	},
 	{
 		"no sync of the drop log (D6)", "consumers/archive/round.go",

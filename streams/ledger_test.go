@@ -43,7 +43,7 @@ func TestLosses(t *testing.T) {
 				s = StreamState{First: c.served[0].From, Last: c.served[len(c.served)-1].To, Messages: 1}
 			}
 			var texts []string
-			for _, x := range led.losses(e, s, c.served) {
+			for _, x := range led.losses(e, s, c.served, time.Second) {
 				texts = append(texts, x.String())
 				if len(texts) == 1 && x.Archived != c.archived {
 					t.Errorf("archived %d, want %d", x.Archived, c.archived)
@@ -60,6 +60,39 @@ func TestLosses(t *testing.T) {
 				if !strings.HasPrefix(texts[i], want[i]+";") && !strings.HasPrefix(texts[i], want[i]+",") {
 					t.Errorf("%q, want %q", texts[i], want[i])
 				}
+			}
+		})
+	}
+}
+
+// TestWhatAPowerCutMayCostIsToldAsThat leaves holes before and after what the
+// ledger knows to be durable, and young and old ones.
+func TestWhatAPowerCutMayCostIsToldAsThat(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	base := time.Now().UnixNano()
+	led := ledger{Trimmed: 1, Last: map[string]uint64{SamplesStream: 20}}
+	for name, c := range map[string]struct {
+		held     []span
+		served   []gap
+		unsynced bool
+	}{
+		"in the last interval": {[]span{{1, 30, base, base + 950*ms}, {33, 40, base + 970*ms, base + 1000*ms}}, []gap{{1, 30}, {33, 40}}, true},
+		"before the interval":  {[]span{{1, 30, base, base + 850*ms}, {33, 40, base + 970*ms, base + 1000*ms}}, []gap{{1, 30}, {33, 40}}, false},
+		"known to be durable":  {[]span{{1, 18, base, base + 950*ms}, {21, 40, base + 970*ms, base + 1000*ms}}, []gap{{1, 18}, {21, 40}}, false},
+		"partly durable":       {[]span{{1, 19, base, base + 950*ms}, {33, 40, base + 970*ms, base + 1000*ms}}, []gap{{1, 19}, {33, 40}}, false},
+		"held by the files":    {[]span{{1, 40, base + 950*ms, base + 1000*ms}}, []gap{{1, 30}, {33, 40}}, false},
+		"nothing before it":    {[]span{{33, 40, base + 970*ms, base + 1000*ms}}, []gap{{33, 40}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &examined{stream: SamplesStream, held: c.held}
+			s := StreamState{First: c.served[0].From, Last: 40, Messages: 1}
+			losses := led.losses(e, s, c.served, 100*time.Millisecond)
+			if len(losses) != 1 {
+				t.Fatalf("%v", losses)
+			}
+			x := losses[0]
+			if x.Unsynced != c.unsynced || strings.Contains(x.String(), "a power cut may cost") != c.unsynced {
+				t.Errorf("unsynced %v, want %v: %s", x.Unsynced, c.unsynced, x)
 			}
 		})
 	}

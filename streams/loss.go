@@ -23,7 +23,12 @@ type Loss struct {
 	PVs      []schema.PVName // named in the damaged bytes; there may be others
 	Archived uint64          // of samples: messages that the archive had written before
 	Aside    string          // folder of the blocks as they were found
-	where    string          // oldest, newest, middle
+	// Unsynced: a power cut may have cost them by what log.durability promises.
+	// All are newer than what the ledger knows to be durable, and were stored in
+	// the last sync interval of what the files hold.
+	Unsynced bool
+	where    string        // oldest, newest, middle
+	ended    time.Duration // from the message before them to the newest in the files
 }
 
 // Messages is how many are lost.
@@ -51,6 +56,9 @@ func (x Loss) String() string {
 	}
 	if x.Held {
 		b.WriteString(", although its files held them")
+	}
+	if x.Unsynced {
+		fmt.Fprintf(&b, ", in the last %v of what its files hold: a power cut may cost what was not yet synced (log.sync_interval)", x.ended.Round(time.Millisecond))
 	}
 	b.WriteString("; ")
 	switch names := x.PVs[:min(len(x.PVs), namedMost)]; {
@@ -140,7 +148,8 @@ func (led *ledger) expected(e *examined, s StreamState) gap {
 
 // losses compares what the server gives with what must be there: it is pure.
 // served are the rows that it gives; what was lost before is not told again.
-func (led *ledger) losses(e *examined, s StreamState, served []gap) []Loss {
+// unsynced is how much of the log's end a power cut may cost.
+func (led *ledger) losses(e *examined, s StreamState, served []gap, unsynced time.Duration) []Loss {
 	var found []Loss
 	want := led.expected(e, s)
 	rows := sortGaps(slices.Concat(served, led.Gaps[e.stream]))
@@ -159,7 +168,9 @@ func (led *ledger) losses(e *examined, s StreamState, served []gap) []Loss {
 		if led.Floor != nil && *led.Floor >= g.From && e.stream == SamplesStream {
 			x.Archived = min(*led.Floor, g.To) - g.From + 1
 		}
-		found = append(found, e.explain(x)...)
+		x = e.explain(x)
+		x.Unsynced = x.From > led.Last[e.stream] && !x.Held && !x.After.IsZero() && x.ended <= unsynced
+		found = append(found, x)
 	}
 	return found
 }
@@ -182,7 +193,7 @@ func (led *ledger) expired(stream string, want gap, missing []gap, g gap) bool {
 }
 
 // explain tells of a loss what the files say. Part of it may be in the files.
-func (e *examined) explain(x Loss) []Loss {
+func (e *examined) explain(x Loss) Loss {
 	for i := range e.blocks {
 		for _, t := range e.blocks[i].torn {
 			after, before := t.after, t.before
@@ -210,7 +221,10 @@ func (e *examined) explain(x Loss) []Loss {
 			x.Before = time.Unix(0, s.first)
 		}
 	}
-	return []Loss{x}
+	if !x.After.IsZero() {
+		x.ended = time.Unix(0, e.last().last).Sub(x.After)
+	}
+	return x
 }
 
 // lastBefore is the newest message of the blocks before the i-th.
@@ -262,7 +276,7 @@ func (l *Log) compare(ctx context.Context, led *ledger, x examination, state Sta
 		if err != nil {
 			return err
 		}
-		for _, loss := range led.losses(e, stream, rows) {
+		for _, loss := range led.losses(e, stream, rows, l.unsynced()) {
 			e.keep = e.keep || loss.Aside != ""
 			if loss.Before.IsZero() && led.Stored[name] != nil && loss.where == "newest" && loss.To == led.Last[name] {
 				loss.Before = led.Stored[name].Add(time.Nanosecond)
@@ -275,6 +289,14 @@ func (l *Log) compare(ctx context.Context, led *ledger, x examination, state Sta
 		}
 	}
 	return x.dropAside()
+}
+
+// unsynced is how much of the log's end a power cut may cost.
+func (l *Log) unsynced() time.Duration {
+	if l.opt.Durability == Always {
+		return 0
+	}
+	return l.opt.SyncInterval
 }
 
 func (l *Log) lost(x Loss) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ type repairCmd struct {
 	client
 	partitionFiles
 	PV     string `name:"pv" placeholder:"GLOB" help:"Let the running server repair the partitions of these PVs: backups stand beside the files."`
+	Future string `placeholder:"GLOB" help:"As --pv; and what lies further in the future than a PV's window, of a wrong clock, is moved to FILE.aside."`
 	Backup string `type:"path" placeholder:"DIR" help:"Folder for the files as they were; default: FILE.bak beside each."`
 	DryRun bool   `name:"dry-run" help:"Tell what would be done and do nothing."`
 	JSON   bool   `name:"json" help:"Print a JSON object for each file that has or had problems."`
@@ -29,6 +31,7 @@ type repairedFile struct {
 	Duplicates int            `json:"duplicates"`
 	Recovered  int            `json:"recovered"`
 	SetAside   int            `json:"set_aside"`
+	Whole      bool           `json:"whole,omitempty"` // the file became the side file
 	Backup     string         `json:"backup,omitempty"`
 	Side       string         `json:"side_file,omitempty"`
 	HeaderFrom string         `json:"header_from,omitempty"`
@@ -39,11 +42,8 @@ type repairedFile struct {
 
 // Run repairs and fails if something is left that is wrong.
 func (c *repairCmd) Run(ctx context.Context) error {
-	if (c.PV != "") == (len(c.Files) > 0) {
-		return exitError{exitUsage, errors.New("name PB files or folders, or PVs of a running server with --pv")}
-	}
-	if c.PV != "" && c.Backup != "" {
-		return exitError{exitUsage, errors.New("--backup is for files; the server puts backups beside its files")}
+	if err := c.check(); err != nil {
+		return err
 	}
 	out := printTo(os.Stdout)
 	var done repairs
@@ -53,7 +53,7 @@ func (c *repairCmd) Run(ctx context.Context) error {
 		return out.err
 	}
 	err := c.all(ctx, take)
-	if err == nil && c.PV == "" && done.files == 0 {
+	if err == nil && c.glob() == "" && done.files == 0 {
 		err = c.none()
 	}
 	if err == nil && !c.JSON {
@@ -68,8 +68,24 @@ func (c *repairCmd) Run(ctx context.Context) error {
 	return err
 }
 
+// glob names the PVs of a running server, "" if files are named.
+func (c *repairCmd) glob() string { return cmp.Or(c.Future, c.PV) }
+
+func (c *repairCmd) check() error {
+	if c.PV != "" && c.Future != "" {
+		return exitError{exitUsage, errors.New("--future names PVs as --pv does: give one of them")}
+	}
+	if (c.glob() != "") == (len(c.Files) > 0) {
+		return exitError{exitUsage, errors.New("name PB files or folders, or PVs of a running server with --pv or --future")}
+	}
+	if c.glob() != "" && c.Backup != "" {
+		return exitError{exitUsage, errors.New("--backup is for files; the server puts backups beside its files")}
+	}
+	return nil
+}
+
 func (c *repairCmd) all(ctx context.Context, take func(repairedFile) error) error {
-	if c.PV != "" {
+	if c.glob() != "" {
 		return c.ask(ctx, take)
 	}
 	locks := storeLocks{}
@@ -136,7 +152,7 @@ func (c *repairCmd) file(f partitionFile) (repairedFile, error) {
 
 func repairedOf(r *partition.Repair) repairedFile {
 	o := repairedFile{Path: r.Path, Repaired: r.Needed(), Samples: r.Before.Samples, Sorted: r.Sorted, Duplicates: r.Duplicates,
-		Recovered: r.Recovered, SetAside: r.SetAside, Backup: r.Backup, Side: r.Side, HeaderFrom: r.HeaderFrom, Refused: r.Refused,
+		Recovered: r.Recovered, SetAside: r.SetAside, Whole: r.Whole, Backup: r.Backup, Side: r.Side, HeaderFrom: r.HeaderFrom, Refused: r.Refused,
 		Counts: map[string]int{}, Left: map[string]int{}}
 	for kind, n := range r.Before.Problems {
 		o.Counts[string(kind)] = n
@@ -165,6 +181,12 @@ func (c *repairCmd) tell(out *printer, r repairedFile) {
 		return
 	case !r.Repaired:
 		out.printf("%s: nothing to repair in the file; what is wrong stays: %s\n", r.Path, countsText(r.Left))
+		return
+	case r.Whole && c.DryRun:
+		out.printf("%s: would be moved aside as a whole (%s)\n", r.Path, countsText(r.Counts))
+		return
+	case r.Whole:
+		out.printf("%s: moved aside as a whole (%s): %s\n", r.Path, countsText(r.Counts), r.Side)
 		return
 	}
 	out.printf("%s: %s (%s): %d samples", r.Path, verb, countsText(r.Counts), r.Samples)

@@ -27,7 +27,10 @@ func (c *repairCmd) ask(ctx context.Context, take func(repairedFile) error) erro
 	if c.DryRun {
 		query.Set("dry_run", "true")
 	}
-	return askFiles(ctx, c.client, c.PV, http.MethodPost, "repair", query, take)
+	if c.Future != "" {
+		query.Set("future", "true")
+	}
+	return askFiles(ctx, c.client, c.glob(), http.MethodPost, "repair", query, take)
 }
 
 // askFiles asks about one PV after the other. What goes wrong with one is told,

@@ -12,7 +12,8 @@ import (
 
 // Future is a partition that ends later than any sample of its PV can be: an
 // adopted file, or one that a wrong clock has poisoned. It is no floor for new
-// samples (D1); its last lines stand there until somebody moves them aside.
+// samples (D1); its last lines stand there until somebody moves them aside, which
+// Repair does. What belongs into the file itself goes to the drop log until then.
 type Future struct {
 	PV    schema.PVName
 	Path  string
@@ -40,6 +41,13 @@ func (a *Archive) foundFuture(pv schema.PVName, path string, last schema.Time) {
 	a.metrics.futureFiles.Inc()
 	a.log.Error("a partition ends in the future and does not serve as the PV's last time",
 		"pv", string(pv), "partition", path, "last", last.String())
+}
+
+// noFuture forgets a file that was put right.
+func (a *Archive) noFuture(path string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.futures, path)
 }
 
 // Futures are the partitions found to end in the future, by path, of one PV or

@@ -54,6 +54,19 @@ type unwritten struct {
 	first       uint64      // oldest sequence in SAMPLES that is needed to rebuild it
 	begin, last schema.Time // of its samples
 	again       bool        // its first sample was redelivered
+	judged      judgement
+}
+
+// judgement is what the verdict on a sample depended on and its file does not
+// tell: should that be unwritable, a replay of the drop must judge alike. It is
+// the same for all samples of a part.
+type judgement struct {
+	driftPast, driftFuture time.Duration
+	generation             uint64
+}
+
+func judgedBy(s *schema.RawSample) judgement {
+	return judgement{s.DriftPast, s.DriftFuture, s.Generation}
 }
 
 // ref says where a buffered line stands and where it came from. There is one
@@ -297,7 +310,7 @@ func (f *pvFiles) keep(g partition.Granularity, s *schema.RawSample, at schema.T
 // it is the last one or a new one behind it.
 func (f *pvFiles) part(start int64, s *schema.RawSample, at schema.Time, m *streams.Message) *unwritten {
 	if n := len(f.parts); n > 0 {
-		if p := f.parts[n-1]; p.start == start && p.typ == s.Type && len(p.lines) < partBytesMax {
+		if p := f.parts[n-1]; p.start == start && p.typ == s.Type && p.judged == judgedBy(s) && len(p.lines) < partBytesMax {
 			return p
 		}
 	}
@@ -306,7 +319,7 @@ func (f *pvFiles) part(start int64, s *schema.RawSample, at schema.Time, m *stre
 		p = &unwritten{}
 	}
 	f.spare = nil
-	*p = unwritten{start: start, year: s.Year, typ: s.Type, first: m.First, begin: at, again: m.Redelivered, lines: p.lines[:0], refs: p.refs[:0]}
+	*p = unwritten{start: start, year: s.Year, typ: s.Type, first: m.First, begin: at, again: m.Redelivered, judged: judgedBy(s), lines: p.lines[:0], refs: p.refs[:0]}
 	f.parts = append(f.parts, p)
 	return p
 }
@@ -319,7 +332,8 @@ func (p *unwritten) drop(pv schema.PVName, i int, reason filter.Reason, cause er
 	d := streams.Drop{Reason: string(reason), Detail: cause.Error(), PV: pv, Redelivered: r.again,
 		Position: streams.Position{Seq: r.seq, Index: int(r.index), Time: time.Unix(0, r.logged)}}
 	if err == nil {
-		d.Sample = &schema.RawSample{Type: p.typ, Registered: p.typ, Year: p.year, Received: time.Unix(0, r.received), First: r.first, Event: event}
+		d.Sample = &schema.RawSample{Type: p.typ, Registered: p.typ, Year: p.year, Received: time.Unix(0, r.received), First: r.first,
+			DriftPast: p.judged.driftPast, DriftFuture: p.judged.driftFuture, Generation: p.judged.generation, Event: event}
 	}
 	return d
 }

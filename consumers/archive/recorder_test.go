@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"pvlog/consumers/partition"
 	"pvlog/schema"
@@ -151,6 +152,36 @@ func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			run(t, open(t, dir, log, change))
+			checkAgainstOracle(t, dir, log)
+		})
+	}
+}
+
+// TestWhatAFailedSyncLeftIsNotBelievedByTheNextProcess kills a process whose
+// syncs fail: the next finds its lines in the page cache, whose pages count as
+// clean by then, and may acknowledge them only when they are on the disk.
+func TestWhatAFailedSyncLeftIsNotBelievedByTheNextProcess(t *testing.T) {
+	for name, c := range map[string]struct {
+		op     partition.Op
+		syncfs error
+	}{"syncfs": {partition.OpSyncFS, nil}, "fsync": {partition.OpSync, errors.ErrUnsupported}} {
+		t.Run(name, func(t *testing.T) {
+			dir, log := t.TempDir(), newMemLog(t, 100)
+			for i := range 20 {
+				log.add("R:1", double(after(time.Duration(i)*time.Second), float64(i)))
+			}
+			files := partition.NewFaultFS(syncfsFS{err: c.syncfs})
+			r := record(t, dir, log, files)
+			change := func(o *Options) { o.FS, o.SyncLog = files, r.syncLog }
+			a := open(t, dir, log, change)
+			files.Fail(partition.Fault{Op: c.op, Err: syscall.ENOSPC, Lasting: true})
+			work(t, a, log, 1, func() bool { return true })
+			if n := len(read(t, dir, "R:1")); log.acked() != 0 || n == 0 {
+				t.Fatalf("acknowledged %d, %d samples in the page cache", log.acked(), n)
+			}
+			crash(t, a)
+			files.Heal()
 			run(t, open(t, dir, log, change))
 			checkAgainstOracle(t, dir, log)
 		})

@@ -3,6 +3,7 @@ package archive
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -166,5 +167,33 @@ func TestARedeliveredSampleOfAnEarlierGenerationEnds(t *testing.T) {
 	run(t, a)
 	if got := read(t, dir, "P"); len(got) != 2 || len(log.drops) != 1 || log.acked() != 2 {
 		t.Errorf("stored %v, drops %+v, acknowledged %d; want both new and old one, one drop, 2", got, log.drops, log.acked())
+	}
+}
+
+// TestADropOfAFileIsJudgedAlikeAgain lets a file refuse samples of different
+// windows: each drop carries what its sample carried.
+func TestADropOfAFileIsJudgedAlikeAgain(t *testing.T) {
+	dir, log := t.TempDir(), newMemLog(t, 5)
+	if err := os.MkdirAll(partition.Path(filepath.Join(dir, "sts"), "P:", hour, hour.Start(after(0))), 0o755); err != nil {
+		t.Fatal(err) // a folder where the file should be
+	}
+	given := map[uint64]schema.RawSample{
+		1: double(after(0), 1, func(s *schema.RawSample) { s.First = true }),
+		2: double(after(time.Second), 2, func(s *schema.RawSample) { s.DriftPast = time.Hour }),
+		3: double(after(2*time.Second), 3, func(s *schema.RawSample) { s.DriftPast, s.DriftFuture, s.Generation = time.Hour, time.Minute, 7 }),
+	}
+	for seq := range uint64(3) {
+		log.add("P", given[seq+1])
+	}
+	run(t, open(t, dir, log))
+	if len(log.drops) != 3 {
+		t.Fatalf("%d drops", len(log.drops))
+	}
+	for _, d := range log.drops {
+		got := *d.Sample
+		got.Received = got.Received.UTC()
+		if d.Reason != "file" || !reflect.DeepEqual(got, given[d.Position.Seq]) {
+			t.Errorf("%s: %+v, want %+v", d.Reason, got, given[d.Position.Seq])
+		}
 	}
 }

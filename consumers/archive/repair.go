@@ -53,21 +53,30 @@ const (
 	repairHeld  = 8 << 20
 )
 
+// RepairOptions say what a repair does.
+type RepairOptions struct {
+	DryRun bool // it changes nothing and says what it would do
+	// Latest is the latest time that a sample of the PV can have: now and its
+	// window. What is later is moved aside (D1). Zero leaves it where it stands.
+	Latest schema.Time
+}
+
 // Repair takes out of all partitions of a PV what [partition.Repair] can, and
-// gives what it did, or with dry would do, with each. A file whose header no
-// longer is one is not among them. What waits for the PV is written before; the
+// gives what it did, or would do, with each. A file whose header no
+// longer is one is not among them. With Latest no partition ends in the future
+// after it, and [Archive.Futures] has none of its files. What waits for the PV is written before; the
 // new files are built aside, in the caller's goroutine, and put in place by the
 // archive's own. The error is a [schema.Conflict] while the PV's files are copied
 // or moved, or when its samples come too fast for a large file, and
 // [schema.Unavailable] if the archive has ended or cannot write now. What was
 // repaired until then is.
-func (a *Archive) Repair(ctx context.Context, pv schema.PVName, dry bool) ([]*partition.Repair, error) {
+func (a *Archive) Repair(ctx context.Context, pv schema.PVName, o RepairOptions) ([]*partition.Repair, error) {
 	release, err := a.hold(pv)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	r := repairing{a: a, pv: pv, dry: dry, what: fmt.Sprintf("repair the files of %s", pv)}
+	r := repairing{a: a, pv: pv, RepairOptions: o, what: fmt.Sprintf("repair the files of %s", pv)}
 	var done []*partition.Repair
 	for _, s := range a.stores {
 		files, err := partition.List(s.Root, schema.ChunkKey(pv), s.Granularity)
@@ -90,9 +99,9 @@ func (a *Archive) Repair(ctx context.Context, pv schema.PVName, dry bool) ([]*pa
 
 // repairing is one call of Repair.
 type repairing struct {
+	RepairOptions
 	a    *Archive
 	pv   schema.PVName
-	dry  bool
 	what string
 }
 
@@ -104,11 +113,11 @@ func (r *repairing) file(ctx context.Context, root, path string) (*partition.Rep
 		if err := r.a.owning(ctx, r.what, r.flush); err != nil {
 			return nil, err
 		}
-		one, err := partition.PlanRepair(path, root, nil)
-		if err != nil || r.dry || !one.Needed() {
+		one, err := r.plan(path, root)
+		if err != nil || r.DryRun || !one.Needed() {
 			return one, err
 		}
-		if err := r.room(root, one.Before.Size); err != nil {
+		if err := r.room(root, one); err != nil {
 			return nil, err
 		}
 		if err := one.Build(r.a.opt.FS, root, ""); err != nil {
@@ -130,17 +139,27 @@ func (r *repairing) file(ctx context.Context, root, path string) (*partition.Rep
 	return one, err
 }
 
+// plan plans for one file. One in which nothing is later than Latest is no longer
+// told to end in the future: so many minutes ahead may be right.
+func (r *repairing) plan(path, root string) (*partition.Repair, error) {
+	one, err := partition.PlanRepairUntil(path, root, r.Latest, nil)
+	if err == nil && !r.DryRun && !r.Latest.IsZero() && one.Before.HasHeader && one.Before.Problems[partition.Future] == 0 {
+		r.a.noFuture(path)
+	}
+	return one, err
+}
+
 // held repairs a file that grows faster than it can be built aside. It runs in
 // Run's goroutine.
 func (r *repairing) held(ctx context.Context, root, path string) (*partition.Repair, error) {
 	if err := r.flush(ctx); err != nil {
 		return nil, err
 	}
-	one, err := partition.PlanRepair(path, root, nil)
+	one, err := r.plan(path, root)
 	if err != nil || !one.Needed() {
 		return one, err
 	}
-	if one.Before.Size > repairHeld {
+	if one.Before.Size > repairHeld && !one.Whole {
 		return nil, schema.Errorf(schema.Conflict, "%s: samples keep coming to %s: pause the PV first", r.what, path)
 	}
 	if err := one.Build(r.a.opt.FS, root, ""); err != nil {
@@ -170,15 +189,20 @@ func (r *repairing) commit(ctx context.Context, one *partition.Repair) error {
 		return errors.Join(err, one.Discard())
 	}
 	f := r.a.known(r.pv)
-	if f == nil {
-		return one.Commit()
+	if f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	r.a.appender.Release(one.Path)
 	err := one.Commit()
-	if err == nil || errors.Is(err, partition.ErrReplaced) {
+	if err != nil && !errors.Is(err, partition.ErrReplaced) {
+		return err
+	}
+	if f != nil {
 		f.reread()
+	}
+	if !r.Latest.IsZero() {
+		r.a.noFuture(one.Path)
 	}
 	return err
 }
@@ -190,8 +214,12 @@ func (f *pvFiles) reread() {
 }
 
 // room refuses a repair that would fill the store: it needs the file and its
-// backup once more.
-func (r *repairing) room(root string, size int64) error {
+// backup once more, unless it is only renamed.
+func (r *repairing) room(root string, one *partition.Repair) error {
+	if one.Whole {
+		return nil
+	}
+	size := one.Before.Size
 	free, err := freeBytes(root)
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ func (r *copyRig) repair(dry bool) []*partition.Repair {
 	r.t.Helper()
 	for {
 		r.caughtUp()
-		done, err := r.a.Repair(r.t.Context(), older, dry)
+		done, err := r.a.Repair(r.t.Context(), older, RepairOptions{DryRun: dry})
 		if err == nil {
 			return done
 		}
@@ -127,7 +127,7 @@ func TestRepairIsRefusedWhileFilesAreCopied(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer release()
-	if _, err := r.a.Repair(t.Context(), older, false); schema.CodeOf(err) != schema.Conflict {
+	if _, err := r.a.Repair(t.Context(), older, RepairOptions{}); schema.CodeOf(err) != schema.Conflict {
 		t.Errorf("%v, want a conflict", err)
 	}
 }

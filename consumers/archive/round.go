@@ -140,7 +140,7 @@ func (a *Archive) openPart(f *pvFiles, p *unwritten) error {
 	case f.file.typ != p.typ:
 		return fmt.Errorf("the file holds %v, the samples are %v: change the PV's type or move the file aside", f.file.typ, p.typ)
 	case !f.file.last.IsZero() && !p.begin.After(f.file.last):
-		return fmt.Errorf("the file ends at %v, the samples begin at %v: a time in the future stands in it", f.file.last, p.begin)
+		return fmt.Errorf("the file ends at %v, the samples begin at %v: a time in the future stands in it: pvlog repair --future %s, then pvlog replay --pv %s --reason file", f.file.last, p.begin, f.pv, f.pv)
 	}
 	return nil
 }

@@ -67,6 +67,7 @@ type examination struct {
 	other   string               // what a second header says that is not like the first, "" if nothing
 	newest  newest
 	outside func(schema.Time) string // why a sample is not of this partition, "" if it is
+	latest  schema.Time              // later samples are of the kind Future; zero: none is
 }
 
 // path examines a file.
@@ -151,6 +152,10 @@ func (x *examination) sample(f readable) error {
 		r.Changes++
 	}
 	r.Longest = max(r.Longest, len(f.line.Raw))
+	if isFuture(at, x.latest) {
+		x.problem(Problem{Kind: Future, Line: f.number, Offset: f.line.Offset, Text: fmt.Sprintf("%v is later than %v", at, x.latest)})
+		return nil // it is taken out: nothing is compared with it
+	}
 	if why := x.outside(at); why != "" {
 		x.problem(Problem{Kind: Outside, Line: f.number, Offset: f.line.Offset, Text: why})
 	}
@@ -163,3 +168,7 @@ func (x *examination) sample(f readable) error {
 	}
 	return nil
 }
+
+// isFuture reports whether a sample is later than any can be; a zero latest is
+// no bound.
+func isFuture(at, latest schema.Time) bool { return !latest.IsZero() && at.After(latest) }

@@ -34,6 +34,9 @@ func (r *Repair) guess(root string) error {
 		if report.Samples > most {
 			most, r.Refused = report.Samples, ""
 			r.header, r.head, r.HeaderFrom, r.strays = h, AppendHeader(nil, h), s.path, strays
+			if delete(r.Before.Problems, Future); report.Problems[Future] > 0 {
+				r.Before.Problems[Future] = report.Problems[Future]
+			}
 			r.Before.Samples, r.Before.First, r.Before.Last = report.Samples, report.First, report.Last
 		}
 	}
@@ -47,7 +50,7 @@ func (r *Repair) readAs(h Header, root string) (Report, []stray, error) {
 		return Report{}, nil, err
 	}
 	trial := Repair{Path: r.Path}
-	x := examination{report: Report{Path: r.Path, Problems: map[Kind]int{}}, visit: trial.note}
+	x := examination{report: Report{Path: r.Path, Problems: map[Kind]int{}}, visit: trial.note, latest: r.latest}
 	err = x.lines(p, root, 0)
 	return x.report, trial.strays, errors.Join(err, p.close())
 }

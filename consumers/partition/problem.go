@@ -18,6 +18,7 @@ const (
 	Order     Kind = "order"     // earlier than a line before it; sorted in
 	Duplicate Kind = "duplicate" // the same sample again; dropped
 	Conflict  Kind = "conflict"  // another sample of the same instant; kept in a side file
+	Future    Kind = "future"    // later than [PlanRepairUntil] was told that any sample can be; moved to the side file
 	Joined    Kind = "joined"    // a second header; cut if it says the same, else the file is left
 
 	BadValue  Kind = "value" // a sample whose value or fields do not decode; left
@@ -32,7 +33,7 @@ const (
 )
 
 // repairable are the kinds that Repair can do something about in the file.
-var repairable = []Kind{Torn, Zeros, LostLF, BadLine, WrongType, BadEscape, Order, Duplicate, Conflict, Joined}
+var repairable = []Kind{Torn, Zeros, LostLF, BadLine, WrongType, BadEscape, Order, Duplicate, Conflict, Future, Joined}
 
 // Kinds gives all of them, in the order of the list above.
 func Kinds() []Kind {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"pvlog/schema"
@@ -33,7 +34,12 @@ type Repair struct {
 	SetAside   int // samples in the side file
 	Backup     string
 	Side       string // "" if no sample went there
+	// Whole says that every sample is one of the future: the file itself becomes
+	// the side file, so it has no backup, and no partition is left.
+	Whole bool
 
+	fs     FS          // of Build
+	latest schema.Time // later samples go to the side file; zero: there is no bound
 	header Header
 	head   []byte // the header line as it will stand
 	body   int64  // offset of the first sample line
@@ -54,12 +60,20 @@ type stray struct {
 // PlanRepair examines a file and finds what there is to do. see is told of each
 // problem; root is as in [Examine].
 func PlanRepair(path, root string, see func(Problem)) (*Repair, error) {
-	r := &Repair{Path: path}
+	return PlanRepairUntil(path, root, schema.Time{}, see)
+}
+
+// PlanRepairUntil is PlanRepair that also takes out what is later than latest:
+// samples that a wrong clock has made (design D1). They go to the side file, in
+// the order of the file; a partition of which nothing else would be left is set
+// aside as a whole, by a rename. A zero latest is no bound.
+func PlanRepairUntil(path, root string, latest schema.Time, see func(Problem)) (*Repair, error) {
+	r := &Repair{Path: path, latest: latest}
 	var err error
 	if r.stat, err = os.Stat(path); err != nil {
 		return nil, fmt.Errorf("repair partition: %w", err)
 	}
-	x := examination{report: Report{Path: path, Problems: map[Kind]int{}}, see: see, visit: r.note}
+	x := examination{report: Report{Path: path, Problems: map[Kind]int{}}, see: see, visit: r.note, latest: latest}
 	r.Before, err = x.path(path, root)
 	if err != nil {
 		return nil, err
@@ -71,6 +85,7 @@ func PlanRepair(path, root string, see func(Problem)) (*Repair, error) {
 		}
 	}
 	r.Sorted = len(r.strays)
+	r.Whole = r.Refused == "" && r.Before.Samples > 0 && r.Before.Problems[Future] == r.Before.Samples
 	slices.SortStableFunc(r.strays, func(a, b stray) int { return a.at.Compare(b.at) })
 	return r, nil
 }
@@ -110,6 +125,9 @@ func (r *Repair) Commit() error {
 	if err != nil {
 		return errors.Join(err, r.Discard())
 	}
+	if r.Whole {
+		return r.setAside()
+	}
 	for len(r.beside) > 0 {
 		first := r.beside[0]
 		r.beside = r.beside[1:]
@@ -120,6 +138,17 @@ func (r *Repair) Commit() error {
 	main := r.main
 	r.main = nil
 	return main.Commit()
+}
+
+// setAside gives the whole file the name of the side file.
+func (r *Repair) setAside() error {
+	if err := r.fs.Rename(r.Path, r.Side); err != nil {
+		return fmt.Errorf("set partition aside: %w", err)
+	}
+	if err := SyncPath(r.fs, filepath.Dir(r.Path)); err != nil {
+		return fmt.Errorf("set partition %s aside: %w: %w", r.Path, ErrReplaced, err)
+	}
+	return nil
 }
 
 // Discard takes back what Build made; the file stays as it was. What is in its
@@ -151,6 +180,9 @@ func RepairFile(fsys FS, path, root, backupDir string, see func(Problem)) (*Repa
 // Left gives the problems that are still there after the repair.
 func (r *Repair) Left() map[Kind]int {
 	left := map[Kind]int{}
+	if r.Whole {
+		return left
+	}
 	for kind, n := range r.Before.Problems {
 		if solved := kind.Repairable() || kind == NoHeader; !solved || !r.Needed() {
 			left[kind] = n

@@ -11,7 +11,8 @@ import (
 
 // Build writes the new file, the side file and the backup beside their places.
 // The backup is path.bak or, with backupDir, a file of the same path below that
-// folder (the path from root, if there is one). After an error nothing of it is
+// folder (the path from root, if there is one). For a file that is set aside as a
+// whole nothing is written. After an error nothing of it is
 // left.
 func (r *Repair) Build(fsys FS, root, backupDir string) (err error) {
 	defer func() {
@@ -19,6 +20,12 @@ func (r *Repair) Build(fsys FS, root, backupDir string) (err error) {
 			err = errors.Join(err, r.Discard())
 		}
 	}()
+	r.fs = fsys
+	if r.Whole {
+		r.SetAside = r.Before.Samples
+		r.Side, err = freeName(r.Path + sideExtension)
+		return err
+	}
 	if r.main, err = BeginReplacement(fsys, r.Path); err != nil {
 		return err
 	}
@@ -82,6 +89,11 @@ type merging struct {
 }
 
 func (m *merging) sample(f readable) error {
+	if isFuture(f.line.Time, m.repair.latest) {
+		m.repair.SetAside++
+		m.line = AppendLine(m.line[:0], f.line.Event)
+		return m.side.add(m.line)
+	}
 	if kind, _ := m.inFile.compare(f); kind == Order {
 		return nil // its turn came, or comes
 	}

@@ -15,8 +15,9 @@ type Partitions struct {
 	// Verify reads all of a PV's partitions; of each file at most limit problems
 	// are told.
 	Verify func(ctx context.Context, pv schema.PVName, limit int) ([]CheckedFile, error)
-	// Repair takes out of them what can be; with dry it only says what it would.
-	Repair func(ctx context.Context, pv schema.PVName, dry bool) ([]*partition.Repair, error)
+	// Repair takes out of them what can be, with future also what lies further in
+	// the future than the PV's window; with dry it only says what it would.
+	Repair func(ctx context.Context, pv schema.PVName, dry, future bool) ([]*partition.Repair, error)
 	// Adopt takes files of another archive into the stores.
 	Adopt func(ctx context.Context, pv schema.PVName, files []string, o AdoptOptions) ([]AdoptedFile, error)
 	// Merge merges the samples of a file into the PV's partitions.
@@ -37,7 +38,7 @@ const maxProblems = 1000
 func (s *Server) partitionRoutes() []*route {
 	return []*route{
 		{method: http.MethodGet, path: "/api/v1/pvs/{pv}/verify", query: "max=20", summary: "everything that is wrong with a PV's partitions", handle: s.verifyPV},
-		{method: http.MethodPost, path: "/api/v1/pvs/{pv}/repair", changes: true, query: "dry_run=true", summary: "take out of a PV's partitions what is wrong with them; no sample that can be read is lost", handle: s.repairPV},
+		{method: http.MethodPost, path: "/api/v1/pvs/{pv}/repair", changes: true, query: "future=true&dry_run=true", summary: "take out of a PV's partitions what is wrong with them; no sample that can be read is lost", handle: s.repairPV},
 		{method: http.MethodPost, path: "/api/v1/pvs/{pv}/import", changes: true, query: "reason=TEXT", summary: "adopt partition files of another archive on the server's machine", handle: s.importPV},
 	}
 }
@@ -142,6 +143,7 @@ type repairedJSON struct {
 	Duplicates int            `json:"duplicates"`
 	Recovered  int            `json:"recovered"`
 	SetAside   int            `json:"set_aside"`
+	Whole      bool           `json:"whole,omitempty"`
 	Backup     string         `json:"backup,omitempty"`
 	Side       string         `json:"side_file,omitempty"`
 	HeaderFrom string         `json:"header_from,omitempty"`
@@ -151,11 +153,15 @@ type repairedJSON struct {
 }
 
 func (s *Server) repairPV(w http.ResponseWriter, r *http.Request) error {
-	values, err := parameters(r, "dry_run")
+	values, err := parameters(r, "dry_run", "future")
 	if err != nil {
 		return err
 	}
 	dry, err := flagOf(values, "dry_run")
+	if err != nil {
+		return err
+	}
+	future, err := flagOf(values, "future")
 	if err != nil {
 		return err
 	}
@@ -166,16 +172,16 @@ func (s *Server) repairPV(w http.ResponseWriter, r *http.Request) error {
 	if s.options.Partitions.Repair == nil {
 		return noFiles()
 	}
-	done, err := s.options.Partitions.Repair(r.Context(), pv, dry)
+	done, err := s.options.Partitions.Repair(r.Context(), pv, dry, future)
 	if err != nil {
 		return err
 	}
 	files := make([]repairedJSON, len(done))
 	for i, f := range done {
 		files[i] = repairedJSON{Path: f.Path, Repaired: f.Needed(), Samples: f.Before.Samples, Sorted: f.Sorted, Duplicates: f.Duplicates,
-			Recovered: f.Recovered, SetAside: f.SetAside, Backup: f.Backup, Side: f.Side, HeaderFrom: f.HeaderFrom, Refused: f.Refused,
+			Recovered: f.Recovered, SetAside: f.SetAside, Whole: f.Whole, Backup: f.Backup, Side: f.Side, HeaderFrom: f.HeaderFrom, Refused: f.Refused,
 			Counts: countsJSON(f.Before.Problems), Left: countsJSON(f.Left())}
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"pv": pv, "dry_run": dry, "files": files})
+	writeJSON(w, http.StatusOK, map[string]any{"pv": pv, "dry_run": dry, "future": future, "files": files})
 	return nil
 }

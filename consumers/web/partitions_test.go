@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"pvlog/consumers/partition"
@@ -20,8 +21,8 @@ func fakePartitions() Partitions {
 		Verify: func(context.Context, schema.PVName, int) ([]CheckedFile, error) {
 			return []CheckedFile{{Store: "LTS", Report: report, Problems: problems}}, nil
 		},
-		Repair: func(_ context.Context, _ schema.PVName, dry bool) ([]*partition.Repair, error) {
-			r := &partition.Repair{Path: report.Path, Before: report, Sorted: 1}
+		Repair: func(_ context.Context, _ schema.PVName, dry, future bool) ([]*partition.Repair, error) {
+			r := &partition.Repair{Path: report.Path, Before: report, Sorted: 1, Whole: future}
 			if !dry {
 				r.Kept, r.Backup = 2, report.Path+".bak"
 			}
@@ -42,18 +43,20 @@ func fakePartitions() Partitions {
 func TestRepairTellsWhatItDidAndWhatIsLeft(t *testing.T) {
 	f := newFixture(t, func(o *Options) { o.Partitions = fakePartitions() })
 	f.archive("LINAC:BPM1:X")
-	for query, backup := range map[string]string{"": "/arch/X:2014.pb.bak", "?dry_run=true": ""} {
+	for query, backup := range map[string]string{"": "/arch/X:2014.pb.bak", "?dry_run=true": "", "?dry_run=true&future=true": "", "?future=true": "/arch/X:2014.pb.bak"} {
 		resp, text := f.ask("POST", "/api/v1/pvs/LINAC:BPM1:X/repair"+query, "", "")
 		var answer struct {
 			DryRun bool           `json:"dry_run"`
+			Future bool           `json:"future"`
 			Files  []repairedJSON `json:"files"`
 		}
 		if err := json.Unmarshal([]byte(text), &answer); err != nil || resp.StatusCode != 200 || len(answer.Files) != 1 {
 			t.Fatalf("%d %s, %v", resp.StatusCode, text, err)
 		}
 		file := answer.Files[0]
-		if !file.Repaired || file.Sorted != 1 || file.Counts["order"] != 1 || file.Left["order"] != 0 || file.Left["span"] != 1 ||
-			file.Backup != backup || answer.DryRun != (backup == "") {
+		if !file.Repaired || file.Sorted != 1 || file.Counts["order"] != 1 || file.Left["order"] != 0 || (file.Left["span"] == 0) != file.Whole ||
+			file.Backup != backup || answer.DryRun != (backup == "") ||
+			answer.Future != strings.Contains(query, "future") || file.Whole != answer.Future {
 			t.Errorf("%s", text)
 		}
 	}

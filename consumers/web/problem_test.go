@@ -54,6 +54,7 @@ var wrongRequests = []struct {
 	{"GET", pvs + "/A/verify", "", "", 503, "unavailable", "no partitions"},
 	{"POST", pvs + "/nobody/repair", "", "", 404, "not_found", "PV nobody"},
 	{"POST", pvs + "/A/repair?dry_run=perhaps", "", "", 400, "invalid", "dry_run"},
+	{"POST", pvs + "/A/repair?future=tomorrow", "", "", 400, "invalid", "future"},
 	{"POST", pvs + "/A/repair", "", "", 503, "unavailable", "no partitions"},
 	{"POST", pvs + "/A/import", "", `{"files":[]}`, 400, "invalid", "names no file"},
 	{"POST", pvs + "/A/import", "", `{"files":["/a"],"mode":"steal"}`, 400, "invalid", "in-place"},

@@ -293,7 +293,11 @@ func filterLink(e *evidence) web.Link {
 	d := e.drops[len(e.drops)-1]
 	text := fmt.Sprintf("newest dropped sample: %s, %s (%s)", e.ago(d.Position.Time), d.Reason, d.Detail)
 	if e.logged && d.Position.Seq >= e.newest {
-		return since(broken(fmt.Sprintf("look with: pvlog drops %q", string(e.pv)), "%s", text), d.Position.Time)
+		remedy := fmt.Sprintf("look with: pvlog drops %q", string(e.pv))
+		if d.Reason == "file" && len(e.futures) > 0 {
+			remedy = e.futureRemedy()
+		}
+		return since(broken(remedy, "%s", text), d.Position.Time)
 	}
 	return holds("%s; later ones were kept", text)
 }
@@ -308,10 +312,15 @@ func bufferLink(e *evidence) web.Link {
 	return holds("nothing waits")
 }
 
+// futureRemedy is what to do about a file that ends in the future.
+func (e *evidence) futureRemedy() string {
+	return fmt.Sprintf("move what is wrong aside: pvlog repair --future %s (new samples are archived all the same, but for those of that file's own time: pvlog replay --pv %s --reason file)", e.pv, e.pv)
+}
+
 func fileLink(e *evidence) web.Link {
 	if len(e.futures) > 0 {
 		f := e.futures[0]
-		return since(broken("move it aside; new samples are archived all the same", "%s ends in the future, at %v", f.Path, f.Last), f.Found)
+		return since(broken(e.futureRemedy(), "%s ends in the future, at %v", f.Path, f.Last), f.Found)
 	}
 	if !e.archived || e.status.Path == "" {
 		if e.logged {

@@ -67,6 +67,11 @@ func TestTheDiagnosisNamesTheLinkThatBreaks(t *testing.T) {
 		"future file": {func(e *evidence) {
 			e.futures = []archive.Future{{Path: "X:2036.pb", Last: schema.TimeOf(e.now.AddDate(10, 0, 0)), Found: e.now}}
 		}, "file", "X:2036.pb ends in the future"},
+		"its remedy": {func(e *evidence) { e.futures = []archive.Future{{Path: "X:2036.pb"}} }, "file", "pvlog repair --future L:1"},
+		"its drops": {func(e *evidence) {
+			e.futures, e.drops = []archive.Future{{Path: "X:2036.pb"}}, []streams.StoredDrop{{Drop: drop(e, 50)}}
+			e.drops[0].Reason = "file"
+		}, "filter", "pvlog repair --future L:1"},
 		"archive late": {func(e *evidence) { e.archived, e.health.Acked = false, 10 }, "buffer", "behind"},
 		"disk full":    {func(e *evidence) { e.health.Fault = errors.New("no space left") }, "store", "no space left"},
 		"little room":  {func(e *evidence) { e.spaces = []web.Space{{Store: "STS", Free: 1 << 30, Total: 200 << 30}} }, "store", "1.0 of 200.0 GiB"},

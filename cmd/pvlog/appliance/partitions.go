@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"time"
 
 	"pvlog/consumers/archive"
 	"pvlog/consumers/partition"
@@ -26,15 +27,27 @@ func (a *Appliance) verifyFiles(ctx context.Context, pv schema.PVName, limit int
 	return files, err
 }
 
-func (a *Appliance) repairFiles(ctx context.Context, pv schema.PVName, dry bool) ([]*partition.Repair, error) {
-	done, err := a.archive.Repair(ctx, pv, dry)
+func (a *Appliance) repairFiles(ctx context.Context, pv schema.PVName, dry, future bool) ([]*partition.Repair, error) {
+	o := archive.RepairOptions{DryRun: dry}
+	if future {
+		o.Latest = schema.TimeOf(time.Now().Add(a.futureWindow(pv)))
+	}
+	done, err := a.archive.Repair(ctx, pv, o)
 	for _, r := range done {
 		if r.Needed() && !dry {
 			a.log.Info("a partition was repaired", "pv", string(pv), "partition", r.Path, "backup", r.Backup, "side_file", r.Side,
-				"samples", r.Kept, "sorted", r.Sorted, "duplicates", r.Duplicates, "set_aside", r.SetAside)
+				"samples", r.Kept, "sorted", r.Sorted, "duplicates", r.Duplicates, "set_aside", r.SetAside, "whole", r.Whole)
 		}
 	}
 	return done, err
+}
+
+// futureWindow is how far ahead of its reception a PV's sample may lie.
+func (a *Appliance) futureWindow(pv schema.PVName) time.Duration {
+	if info, ok := a.registry.Get(pv); ok && info.DriftFuture != 0 {
+		return info.DriftFuture
+	}
+	return a.config.Drift.Future
 }
 
 func (a *Appliance) adoptFiles(ctx context.Context, pv schema.PVName, files []string, o web.AdoptOptions) ([]web.AdoptedFile, error) {

@@ -97,7 +97,7 @@ func (a *Appliance) health() web.Health {
 	if futures := a.archive.Futures(""); len(futures) > 0 {
 		f := futures[0]
 		out.Faults = append(out.Faults, web.Fault{Part: "files", Since: f.Found,
-			Message: fmt.Sprintf("%d partitions end in the future, the first is %s of %s, at %v: new samples are archived, but its last lines are wrong; move it aside", len(futures), f.Path, f.PV, f.Last)})
+			Message: fmt.Sprintf("%d partitions end in the future, the first is %s of %s, at %v: new samples are archived, but for those of its own time, which go to the drop log; move what is wrong aside: pvlog repair --future %s", len(futures), f.Path, f.PV, f.Last, f.PV)})
 	}
 	for _, problem := range a.streams.Problems() {
 		out.Faults = append(out.Faults, web.Fault{Part: "log", Message: problem})
