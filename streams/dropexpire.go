@@ -115,20 +115,9 @@ func (d *DropLog) settle(state StreamState) {
 // gone is how many messages the stream has held and holds no more.
 func gone(s StreamState) uint64 { return s.Last - min(s.Last, s.Messages) }
 
-// noteExpiry writes the counts by renaming, so that the file is whole.
+// noteExpiry writes the counts.
 func (d *DropLog) noteExpiry(e expiry) error {
-	b, err := json.MarshalIndent(e, "", "  ")
-	if err != nil {
-		return fmt.Errorf("note expired drops: %w", err)
-	}
-	temporary := d.expiryPath() + ".new"
-	if err := os.WriteFile(temporary, append(b, '\n'), 0o644); err != nil {
-		return fmt.Errorf("note expired drops: %w", err)
-	}
-	if err := fsync(temporary); err != nil {
-		return fmt.Errorf("note expired drops: %w", err)
-	}
-	if err := os.Rename(temporary, d.expiryPath()); err != nil {
+	if err := writeNote(d.expiryPath(), e); err != nil {
 		return fmt.Errorf("note expired drops: %w", err)
 	}
 	return nil

@@ -57,21 +57,27 @@ func (l *Log) note(change func(*ledger)) error {
 	defer l.ledgerMu.Unlock()
 	change(&l.ledger)
 	l.ledger.Time = time.Now().UTC()
-	b, err := json.MarshalIndent(l.ledger, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write the log's ledger: %w", err)
-	}
-	temporary := l.ledgerPath() + ".new"
-	if err := os.WriteFile(temporary, append(b, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write the log's ledger: %w", err)
-	}
-	if err := fsync(temporary); err != nil {
-		return fmt.Errorf("write the log's ledger: %w", err)
-	}
-	if err := os.Rename(temporary, l.ledgerPath()); err != nil {
+	if err := writeNote(l.ledgerPath(), l.ledger); err != nil {
 		return fmt.Errorf("write the log's ledger: %w", err)
 	}
 	return nil
+}
+
+// writeNote writes a small file as JSON by renaming, so that it is whole or the
+// one before.
+func writeNote(path string, note any) error {
+	b, err := json.MarshalIndent(note, "", "  ")
+	if err != nil {
+		return err
+	}
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	if err := fsync(temporary); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
 }
 
 // noteStreams notes what a sync that is over has made durable. With durability

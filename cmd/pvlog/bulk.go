@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -100,22 +98,17 @@ func (c client) change(ctx context.Context, verb, path string, flags changeFlags
 
 // read takes the answer line by line; its end is the verdict.
 func (r *bulkReport) read(stream io.Reader) error {
-	lines := bufio.NewScanner(stream)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if r.json {
-			fmt.Fprintf(r.out, "%s\n", lines.Bytes())
-		}
-		var line changeLine
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			r.bar.end()
-			return fmt.Errorf("read the server's answer: %w", err)
-		}
-		r.take(line)
+	raw := io.Discard
+	if r.json {
+		raw = r.out
 	}
+	failed, err := answerLines(stream, raw, r.take)
 	r.bar.end()
+	if err != nil {
+		return err
+	}
 	if r.summary == nil {
-		return errors.Join(lines.Err(), fmt.Errorf("the answer was cut off; the server goes on with the change: `pvlog registry changes %s` shows it, and the same command with --change-id %s waits for it", r.id, r.id))
+		return errors.Join(failed, fmt.Errorf("the answer was cut off; the server goes on with the change: `pvlog registry changes %s` shows it, and the same command with --change-id %s waits for it", r.id, r.id))
 	}
 	return r.end()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -157,4 +158,20 @@ func refusal(status string, body []byte) error {
 		return fmt.Errorf("the server answered %s: %.500s", status, body)
 	}
 	return errors.New(said.text())
+}
+
+// answerLines gives the lines of a streamed answer one by one, and copies them.
+// cut is why it ended early, err a line that is none of the server's.
+func answerLines[T any](stream io.Reader, raw io.Writer, take func(T)) (cut, err error) {
+	lines := bufio.NewScanner(stream)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		fmt.Fprintf(raw, "%s\n", lines.Bytes())
+		var line T
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			return nil, fmt.Errorf("read the server's answer: %w", err)
+		}
+		take(line)
+	}
+	return lines.Err(), nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -134,25 +133,20 @@ type replayReport struct {
 // read takes the answer line by line; its end is the verdict.
 func (r *replayReport) read(stream io.Reader) error {
 	r.why = map[string]string{}
-	lines := bufio.NewScanner(stream)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if r.json {
-			fmt.Fprintf(r.out, "%s\n", lines.Bytes())
-		}
-		var line replayLine
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			r.bar.end()
-			return fmt.Errorf("read the server's answer: %w", err)
-		}
-		r.take(line)
+	raw := io.Discard
+	if r.json {
+		raw = r.out
 	}
+	failed, err := answerLines(stream, raw, r.take)
 	r.bar.end()
+	if err != nil {
+		return err
+	}
 	switch {
 	case r.whole != nil:
 		return r.whole
 	case r.summary == nil:
-		return errors.Join(lines.Err(), fmt.Errorf("the answer was cut off; the server goes on with the replay: the same command with --change-id %s waits for it", r.id))
+		return errors.Join(failed, fmt.Errorf("the answer was cut off; the server goes on with the replay: the same command with --change-id %s waits for it", r.id))
 	}
 	if !r.json {
 		r.tell()

@@ -64,6 +64,7 @@ func TestRepairMovesAsideWhatIsOfTheFuture(t *testing.T) {
 
 	r.log.add(older, double(after(150*time.Minute), 100))
 	r.start()
+	r.caughtUp() // the first round probes the store
 	latest := schema.TimeOf(time.Now().Add(time.Minute))
 	before := r.tree()
 	if n := needed(r.until(latest, true)); n != 3 {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"pvlog/consumers/filter"
 	"pvlog/consumers/retrieval"
 	"pvlog/schema"
 )
@@ -150,7 +151,12 @@ func (d Drop) json() dropJSON {
 }
 
 // dropReasons are all reasons that a drop can have.
-var dropReasons = []string{"drift_future", "drift_past", "before_1991", "nanos", "order", "type", "rate", "file", "damaged", "unregistered"}
+var dropReasons = func() (all []string) {
+	for _, r := range filter.Reasons() {
+		all = append(all, string(r))
+	}
+	return all
+}()
 
 // dropQuery reads which drops are asked for.
 func dropQuery(values url.Values, now time.Time) (DropQuery, error) {

@@ -123,30 +123,16 @@ func (s *Server) mergePatiently(ctx context.Context, pv, real schema.PVName, los
 // joinBody is what POST /api/v1/pvs/{pv}/join takes; without a PV it is the one
 // whose name the IOC gave.
 type joinBody struct {
-	PV     string `json:"pv"`
-	Lossy  bool   `json:"lossy"`
-	DryRun bool   `json:"dry_run"`
-	Reason string `json:"reason"`
+	PV string `json:"pv"`
+	rewriting
 }
 
 // joinPV joins a PV with the one that it is an alias of.
 func (s *Server) joinPV(w http.ResponseWriter, r *http.Request) error {
-	values, err := parameters(r, "dry_run", "reason")
-	if err != nil {
-		return err
-	}
-	pv, err := pathPV(r)
-	if err != nil {
-		return err
-	}
 	var body joinBody
-	if err := readJSON(r, &body, "pv", "lossy", "dry_run", "reason"); err != nil {
+	pv, err := readRewrite(r, &body, &body.rewriting, "pv")
+	if err != nil {
 		return err
-	}
-	if text := values.Get("dry_run"); text != "" {
-		if err := flag("dry_run", text, &body.DryRun); err != nil {
-			return err
-		}
 	}
 	real, err := s.realOf(pv, body.PV)
 	if err != nil {
@@ -154,7 +140,7 @@ func (s *Server) joinPV(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, done := s.commandContext(r)
 	defer done()
-	answer, err := s.join(ctx, apiActor(r, or(body.Reason, values.Get("reason"))), pv, real, body.Lossy, body.DryRun)
+	answer, err := s.join(ctx, apiActor(r, body.Reason), pv, real, body.Lossy, body.DryRun)
 	if err != nil {
 		return err
 	}

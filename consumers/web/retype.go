@@ -135,32 +135,46 @@ func wantedType(text string) (schema.DBRType, error) {
 	return typ, err
 }
 
-// retypeBody is what PUT /api/v1/pvs/{pv}/type takes.
-type retypeBody struct {
-	Type   string `json:"type"`
+// rewriting is what requests that rewrite a PV's files have in common.
+type rewriting struct {
 	Lossy  bool   `json:"lossy"`
 	DryRun bool   `json:"dry_run"`
 	Reason string `json:"reason"`
 }
 
-// setType gives a paused PV another type.
-func (s *Server) setType(w http.ResponseWriter, r *http.Request) error {
+// readRewrite reads the PV and the body of such a request, and what the address
+// says beside it.
+func readRewrite(r *http.Request, body any, common *rewriting, names ...string) (schema.PVName, error) {
 	values, err := parameters(r, "dry_run", "reason")
 	if err != nil {
-		return err
+		return "", err
 	}
 	pv, err := pathPV(r)
 	if err != nil {
-		return err
+		return "", err
 	}
-	var body retypeBody
-	if err := readJSON(r, &body, "type", "lossy", "dry_run", "reason"); err != nil {
-		return err
+	if err := readJSON(r, body, append(names, "lossy", "dry_run", "reason")...); err != nil {
+		return "", err
 	}
+	common.Reason = or(common.Reason, values.Get("reason"))
 	if text := values.Get("dry_run"); text != "" {
-		if err := flag("dry_run", text, &body.DryRun); err != nil {
-			return err
-		}
+		err = flag("dry_run", text, &common.DryRun)
+	}
+	return pv, err
+}
+
+// retypeBody is what PUT /api/v1/pvs/{pv}/type takes.
+type retypeBody struct {
+	Type string `json:"type"`
+	rewriting
+}
+
+// setType gives a paused PV another type.
+func (s *Server) setType(w http.ResponseWriter, r *http.Request) error {
+	var body retypeBody
+	pv, err := readRewrite(r, &body, &body.rewriting, "type")
+	if err != nil {
+		return err
 	}
 	typ, err := wantedType(body.Type)
 	if err != nil {
@@ -175,7 +189,7 @@ func (s *Server) setType(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, done := s.commandContext(r)
 	defer done()
-	answer, err := s.retype(ctx, apiActor(r, or(body.Reason, values.Get("reason"))), found.Info, typ, body.Lossy, body.DryRun)
+	answer, err := s.retype(ctx, apiActor(r, body.Reason), found.Info, typ, body.Lossy, body.DryRun)
 	if errors.Is(err, schema.ErrLoss) {
 		return refuse(schema.Conflict, `send "dry_run":true to see all such values, "lossy":true to take the nearest`, "%w", err)
 	}
