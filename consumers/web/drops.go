@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"pvlog/consumers/filter"
 	"pvlog/consumers/retrieval"
 	"pvlog/schema"
 )
@@ -150,13 +149,8 @@ func (d Drop) json() dropJSON {
 	return out
 }
 
-// dropReasons are all reasons that a drop can have.
-var dropReasons = func() (all []string) {
-	for _, r := range filter.Reasons() {
-		all = append(all, string(r))
-	}
-	return all
-}()
+// dropReasons are all reasons that a drop can have: those of consumers/filter.
+var dropReasons = []string{"drift_future", "drift_past", "before_1991", "nanos", "order", "type", "rate", "file", "damaged", "unregistered"}
 
 // dropQuery reads which drops are asked for.
 func dropQuery(values url.Values, now time.Time) (DropQuery, error) {

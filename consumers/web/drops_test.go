@@ -8,10 +8,12 @@ import (
 	"math"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"pvlog/consumers/filter"
 	"pvlog/schema"
 )
 
@@ -165,5 +167,18 @@ func TestADropListThatFailsIsNoShortList(t *testing.T) {
 	var all strings.Builder
 	if _, err := io.Copy(&all, resp.Body); err == nil {
 		t.Errorf("an answer that broke off ended in order, with %d bytes", all.Len())
+	}
+}
+
+// TestEveryReasonOfTheFiltersCanBeAskedFor: the list is written twice, since web
+// does not lean on the filters.
+func TestEveryReasonOfTheFiltersCanBeAskedFor(t *testing.T) {
+	var want []string
+	for _, r := range filter.Reasons() {
+		want = append(want, string(r))
+	}
+	slices.Sort(want)
+	if got := slices.Sorted(slices.Values(dropReasons)); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
