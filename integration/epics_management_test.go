@@ -125,8 +125,10 @@ func TestEpicsManagementClient(t *testing.T) {
 	m.run(0, []string{"MC:C"}, "repolicy") // pauses, deletes and archives it again
 	m.awaitConnected("MC:C")
 	m.run(0, []string{"MC:C"}, "change-type", "--new-type", "DBR_SCALAR_INT")
-	m.is("MC:C", "Paused") // by the client, before it asks
-	m.run(0, []string{"MC:C"}, "resume")
+	m.is("MC:C", "Being archived") // the client pauses and resumes it
+	if info := string(m.mustGet("/mgmt/bpl/getPVTypeInfo", url.Values{"pv": {"MC:C"}})); !strings.Contains(info, `"DBRType":"DBR_SCALAR_INT"`) {
+		t.Error(info)
+	}
 	if out := m.run(0, []string{"MC:A", "MC:B", "MC:C", "MC:nobody"}, "statuses"); !strings.Contains(out, "Paused") || !strings.Contains(out, "MC:nobody") {
 		t.Error(out)
 	}
