@@ -3,6 +3,7 @@ package archive
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,13 +65,18 @@ func (a *Archive) syncSingly(appends []written, dirs []string) ([]written, error
 		return true
 	})
 	for _, dir := range dirs {
-		for ; failed == nil && len(dir) >= len(a.opt.Store.Root); dir = filepath.Dir(dir) {
-			failed = partition.SyncPath(a.opt.FS, dir)
+		if failed == nil {
+			failed = a.syncUp(dir, a.opt.Store.Root, nil)
+		}
+	}
+	for _, p := range a.inherited {
+		if err := a.syncUp(p.path, a.rootOf(p.path), nil); failed == nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = err
 		}
 	}
 	if failed != nil {
 		return nil, fmt.Errorf("make %d partitions durable one by one: %w", len(appends), failed)
 	}
-	a.singly = false
+	a.singly, a.inherited = false, nil
 	return kept, nil
 }

@@ -165,7 +165,12 @@ func TestWhatAFailedSyncLeftIsNotBelievedByTheNextProcess(t *testing.T) {
 	for name, c := range map[string]struct {
 		op     partition.Op
 		syncfs error
-	}{"syncfs": {partition.OpSyncFS, nil}, "fsync": {partition.OpSync, errors.ErrUnsupported}} {
+		first  error // of the next process's first round
+	}{
+		"syncfs": {partition.OpSyncFS, nil, nil}, "fsync": {partition.OpSync, errors.ErrUnsupported, nil},
+		"syncfs, then file by file": {partition.OpSyncFS, nil, syscall.EIO},
+		"fsync, then file by file":  {partition.OpSync, errors.ErrUnsupported, syscall.EIO},
+	} {
 		t.Run(name, func(t *testing.T) {
 			dir, log := t.TempDir(), newMemLog(t, 100)
 			for i := range 20 {
@@ -182,7 +187,15 @@ func TestWhatAFailedSyncLeftIsNotBelievedByTheNextProcess(t *testing.T) {
 			}
 			crash(t, a)
 			files.Heal()
-			run(t, open(t, dir, log, change))
+			a = open(t, dir, log, change)
+			if c.first != nil { // a sync of all that fails has the next round sync file by file
+				files.Fail(partition.Fault{Op: c.op, Err: c.first})
+				a.drain(t.Context())
+				if err := a.flush(t.Context()); !errors.Is(err, c.first) {
+					t.Fatalf("the first round gave %v", err)
+				}
+			}
+			run(t, a)
 			checkAgainstOracle(t, dir, log)
 		})
 	}
