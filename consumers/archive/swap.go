@@ -215,29 +215,21 @@ func (a *Archive) forgetSwap() error {
 // forward brings all moves to their end, from wherever they are. First all that
 // is there is kept, durably; then what is new takes its place.
 func (a *Archive) forward(s *swap) error {
-	var dirs []string
-	for _, m := range s.Moves {
-		a.appender.Release(m.Place)
-		if m.Kept == "" || exists(m.Kept) {
-			continue
+	err := a.keepAll(s, func(m move) string {
+		if exists(m.Kept) {
+			return ""
 		}
-		made, err := a.keepFile(m.Place, m.Kept)
-		if err != nil {
-			return err
-		}
-		dirs = append(dirs, made...)
-	}
-	if err := syncDirs(dirs); err != nil {
+		return m.Kept
+	})
+	if err != nil {
 		return err
 	}
-	dirs = nil
+	var dirs []string
 	for _, m := range s.Moves {
 		var err error
 		switch {
 		case m.New == "":
-			if err = os.Remove(m.Place); errors.Is(err, fs.ErrNotExist) {
-				err = nil
-			}
+			err = removeIfThere(m.Place)
 		case exists(m.New):
 			var made []string
 			if made, err = makeFolder(filepath.Dir(m.Place), a.rootOf(m.Place)); err == nil {
@@ -257,28 +249,21 @@ func (a *Archive) forward(s *swap) error {
 // backward undoes all moves, from wherever they are. What was new goes back to
 // where it stood: it may be the only one of its kind.
 func (a *Archive) backward(s *swap) error {
-	var dirs []string
-	for _, m := range s.Moves {
-		a.appender.Release(m.Place)
-		if m.New != "" && !exists(m.New) && exists(m.Place) {
-			made, err := a.keepFile(m.Place, m.New)
-			if err != nil {
-				return err
-			}
-			dirs = append(dirs, made...)
+	err := a.keepAll(s, func(m move) string {
+		if exists(m.New) || !exists(m.Place) {
+			return ""
 		}
-	}
-	if err := syncDirs(dirs); err != nil {
+		return m.New
+	})
+	if err != nil {
 		return err
 	}
-	dirs = nil
+	var dirs []string
 	for _, m := range s.Moves {
 		var err error
 		switch {
 		case m.Kept == "" && m.New != "":
-			if err = os.Remove(m.Place); errors.Is(err, fs.ErrNotExist) {
-				err = nil
-			}
+			err = removeIfThere(m.Place)
 		case m.Kept != "" && exists(m.Kept):
 			if err = a.opt.FS.Rename(m.Kept, m.Place); err == nil && exists(m.Kept) {
 				err = os.Remove(m.Kept) // both were names of one file, which a rename leaves alone
@@ -291,6 +276,32 @@ func (a *Archive) backward(s *swap) error {
 		dirs = append(dirs, filepath.Dir(m.Place))
 	}
 	return syncDirs(dirs)
+}
+
+// keepAll gives the file in each place the second name that name says, "" for
+// none, and returns when all have it, durably.
+func (a *Archive) keepAll(s *swap, name func(move) string) error {
+	var dirs []string
+	for _, m := range s.Moves {
+		a.appender.Release(m.Place)
+		kept := name(m)
+		if kept == "" {
+			continue
+		}
+		made, err := a.keepFile(m.Place, kept)
+		if err != nil {
+			return err
+		}
+		dirs = append(dirs, made...)
+	}
+	return syncDirs(dirs)
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // keepFile gives a file a second name, so that there is never a moment without
