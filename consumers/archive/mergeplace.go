@@ -140,23 +140,11 @@ func elsewhere(tiers []storeFiles, path string, late Late) (partition.Outcome, e
 				return partition.Waits, err
 			}
 			if found {
-				return sameOrNot(event, late.Event)
+				return partition.Compare(event, late.Event)
 			}
 		}
 	}
 	return partition.Waits, nil
-}
-
-func sameOrNot(there, late []byte) (partition.Outcome, error) {
-	a, err := schema.ScanEvent(there)
-	if err != nil {
-		return partition.Differs, err
-	}
-	b, err := schema.ScanEvent(late)
-	if err == nil && a.Same(b) {
-		return partition.There, nil
-	}
-	return partition.Differs, err
 }
 
 // removeLeftovers removes what replacements have left that a killed process did

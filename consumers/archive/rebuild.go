@@ -206,7 +206,7 @@ func (r *rebuilding) line(path string, line partition.Line) error {
 		return nil
 	}
 	r.found[i] = true
-	outcome, err := sameOrNot(line.Event, r.must[i].Event)
+	outcome, err := partition.Compare(line.Event, r.must[i].Event)
 	if err != nil {
 		return err
 	}

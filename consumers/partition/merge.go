@@ -108,8 +108,9 @@ func (m *Merge) sort(late []Late) error {
 	return nil
 }
 
-// compare decides of two events of one instant.
-func compare(there, late []byte) (Outcome, error) {
+// Compare decides of two events of one instant, one of a file and a late one:
+// [There] or [Differs]. The error is of an event that cannot be read.
+func Compare(there, late []byte) (Outcome, error) {
 	a, err := schema.ScanEvent(there)
 	if err != nil {
 		return Differs, err
@@ -210,7 +211,7 @@ func (m *Merge) add(offset int64) error {
 // taken decides of the late samples at an instant at which there is one.
 func (m *Merge) taken(at schema.Time, event []byte) error {
 	for ; m.next < len(m.late) && m.late[m.next].Time == at; m.next++ {
-		outcome, err := compare(event, m.late[m.next].Event)
+		outcome, err := Compare(event, m.late[m.next].Event)
 		if err != nil {
 			return fmt.Errorf("merge into partition %s at %v: %w", m.path, at, err)
 		}

@@ -75,7 +75,7 @@ func union(lines []Line, late []Late) (all []string, outcomes []Outcome) {
 		there, taken := at[l.Time]
 		outcome := Added
 		if taken {
-			outcome, _ = compare(there, l.Event)
+			outcome, _ = Compare(there, l.Event)
 		} else {
 			at[l.Time] = l.Event
 		}
