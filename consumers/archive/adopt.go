@@ -336,7 +336,7 @@ func (d *adoption) place(store Store, one *Adopted, aside *partition.Replacement
 
 // fault words a failure for whoever asked.
 func (d *adoption) fault(err error) error {
-	return (&repairing{what: d.what}).fault(err)
+	return worded(d.what, "", err)
 }
 
 // LateOf gives the samples of a file, at most limit at once, for Merge.

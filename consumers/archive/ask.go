@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"pvlog/schema"
@@ -121,4 +122,19 @@ func (a *Archive) takeUntil(ctx context.Context, at time.Time) error {
 			return err
 		}
 	}
+}
+
+// worded tells a failure to whoever asked for something: what, and what follows
+// for it (", nothing was copied" or nothing). An error that has a code of its own
+// says enough; no room and the end of the request are [schema.Unavailable].
+func worded(what, follows string, err error) error {
+	switch {
+	case err == nil, schema.CodeOf(err) != schema.Internal:
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return schema.Errorf(schema.Unavailable, "%s: the store is full%s: make room and try again: %w", what, follows, err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return schema.Errorf(schema.Unavailable, "%s: it was ended%s: %w", what, follows, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }

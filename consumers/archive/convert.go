@@ -292,15 +292,7 @@ func (c *converting) clean() {
 func (a *Archive) swapOpen() bool { return exists(a.swapPath()) }
 
 func (c *converting) fault(err error) error {
-	switch {
-	case schema.CodeOf(err) != schema.Internal:
-		return err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return schema.Errorf(schema.Unavailable, "%s: the store is full, nothing was converted: make room and try again: %w", c.what, err)
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return schema.Errorf(schema.Unavailable, "%s: it was ended, nothing was converted: %w", c.what, err)
-	}
-	return fmt.Errorf("%s: %w", c.what, err)
+	return worded(c.what, ", nothing was converted", err)
 }
 
 // keptPath is where a file of a store goes in a folder of its trash.

@@ -2,11 +2,9 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"pvlog/consumers/partition"
@@ -216,13 +214,5 @@ func (c *copying) clean() {
 
 // fault words a failure for whoever asked.
 func (c *copying) fault(err error) error {
-	switch {
-	case schema.CodeOf(err) != schema.Internal:
-		return err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return schema.Errorf(schema.Unavailable, "%s: the store is full, nothing was copied: make room and try again: %w", c.what, err)
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return schema.Errorf(schema.Unavailable, "%s: it was ended, nothing was copied: %w", c.what, err)
-	}
-	return fmt.Errorf("%s: %w", c.what, err)
+	return worded(c.what, ", nothing was copied", err)
 }

@@ -2,9 +2,7 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"pvlog/consumers/partition"
@@ -164,17 +162,11 @@ func (m *merging) refuse(late []int, why error) {
 
 // fault words a failure for whoever asked.
 func (m *merging) fault(err error) error {
-	switch {
-	case err == nil, schema.CodeOf(err) != schema.Internal:
-		return err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return schema.Errorf(schema.Unavailable, "%s: the store is full: make room and try again: %w", m.what, err)
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return schema.Errorf(schema.Unavailable, "%s: it was ended: %w", m.what, err)
-	case m.a.storeFault("", err):
+	told := worded(m.what, "", err)
+	if schema.CodeOf(told) == schema.Internal && err != nil && m.a.storeFault("", err) {
 		return schema.Errorf(schema.Unavailable, "%s: the store fails: %w", m.what, err)
 	}
-	return fmt.Errorf("%s: %w", m.what, err)
+	return told
 }
 
 // flushPV writes what waits for one PV and makes it durable; the log is told

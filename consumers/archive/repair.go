@@ -231,14 +231,4 @@ func (r *repairing) room(root string, one *partition.Repair) error {
 }
 
 // fault words a failure for whoever asked.
-func (r *repairing) fault(err error) error {
-	switch {
-	case schema.CodeOf(err) != schema.Internal:
-		return err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return schema.Errorf(schema.Unavailable, "%s: the store is full: make room and try again: %w", r.what, err)
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return schema.Errorf(schema.Unavailable, "%s: it was ended: %w", r.what, err)
-	}
-	return fmt.Errorf("%s: %w", r.what, err)
-}
+func (r *repairing) fault(err error) error { return worded(r.what, "", err) }
