@@ -36,15 +36,43 @@ func (f changeFlags) query() url.Values {
 
 // changeLine is a line of the answer to a command on many PVs.
 type changeLine struct {
+	streamLine
+	PV      string         `json:"pv"`
+	Status  string         `json:"status"`
+	Summary *changeSummary `json:"summary"`
+}
+
+// streamLine is what the lines of all streamed answers have in common.
+type streamLine struct {
 	Change *struct {
 		ID    string `json:"id"`
 		Total int    `json:"total"`
 	} `json:"change"`
-	PV       string         `json:"pv"`
-	Status   string         `json:"status"`
-	Problem  *problem       `json:"problem"`
-	Progress *progress      `json:"progress"`
-	Summary  *changeSummary `json:"summary"`
+	Progress *progress `json:"progress"`
+	Problem  *problem  `json:"problem"` // of a PV, or of the command as a whole
+}
+
+// streamReport is what is known of a command whose answer is streamed.
+type streamReport struct {
+	bar   *bar // nil: no terminal
+	id    string
+	whole error // why the command as a whole failed
+}
+
+// took takes a line that is about the command and not about a PV, if it is one.
+func (r *streamReport) took(line streamLine, pv string) bool {
+	switch {
+	case line.Change != nil:
+		r.id = line.Change.ID
+		r.bar.show(progress{0, line.Change.Total})
+	case line.Progress != nil:
+		r.bar.show(*line.Progress)
+	case line.Problem != nil && pv == "":
+		r.whole = errors.New(line.Problem.text())
+	default:
+		return false
+	}
+	return true
 }
 
 type progress struct {
@@ -66,10 +94,8 @@ type bulkReport struct {
 	out, err io.Writer
 	json     bool
 	verb     string // what a PV is that was changed: archived, paused ...
-	bar      *bar   // nil: no terminal
+	streamReport
 
-	id       string
-	whole    error // why the command as a whole failed
 	named    []string
 	failures []string // the first of them
 	summary  *changeSummary
@@ -91,7 +117,7 @@ func (c client) change(ctx context.Context, verb, path string, flags changeFlags
 	if err != nil {
 		return err
 	}
-	report := &bulkReport{out: os.Stdout, err: os.Stderr, json: flags.Format == "json", verb: verb, bar: newBar(os.Stderr, verb)}
+	report := &bulkReport{out: os.Stdout, err: os.Stderr, json: flags.Format == "json", verb: verb, streamReport: streamReport{bar: newBar(os.Stderr, verb)}}
 	err = report.read(stream)
 	return errors.Join(err, stream.Close())
 }
@@ -115,15 +141,9 @@ func (r *bulkReport) read(stream io.Reader) error {
 
 func (r *bulkReport) take(line changeLine) {
 	switch {
-	case line.Change != nil:
-		r.id = line.Change.ID
-		r.bar.show(progress{0, line.Change.Total})
-	case line.Progress != nil:
-		r.bar.show(*line.Progress)
 	case line.Summary != nil:
 		r.summary = line.Summary
-	case line.Problem != nil && line.PV == "":
-		r.whole = errors.New(line.Problem.text())
+	case r.took(line.streamLine, line.PV):
 	case line.Status == "failed" && line.Problem != nil:
 		if len(r.failures) < maxFailures {
 			r.failures = append(r.failures, line.PV+": "+line.Problem.text())

@@ -35,7 +35,7 @@ func (c *rebuildCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report := replayReport{out: os.Stdout, err: os.Stderr, json: c.Format == "json", dry: !c.Write, rebuild: true, bar: newBar(os.Stderr, "compared")}
+	report := replayReport{out: os.Stdout, err: os.Stderr, json: c.Format == "json", dry: !c.Write, rebuild: true, streamReport: streamReport{bar: newBar(os.Stderr, "compared")}}
 	err = errors.Join(report.read(stream), stream.Close())
 	if s := report.summary; err == nil && s.Differs+s.Additional > 0 || err == nil && !c.Write && s.Added > 0 {
 		err = exitError{exitPartial, fmt.Errorf("the files of %s are not what the log gives", c.PV)}

@@ -65,20 +65,15 @@ func (c *replayCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report := replayReport{out: os.Stdout, err: os.Stderr, json: c.Format == "json", dry: c.DryRun, bar: newBar(os.Stderr, "replayed")}
+	report := replayReport{out: os.Stdout, err: os.Stderr, json: c.Format == "json", dry: c.DryRun, streamReport: streamReport{bar: newBar(os.Stderr, "replayed")}}
 	return errors.Join(report.read(stream), stream.Close())
 }
 
 // replayLine is a line of the answer.
 type replayLine struct {
-	Change *struct {
-		ID    string `json:"id"`
-		Total int    `json:"total"`
-	} `json:"change"`
+	streamLine
 	replayedPV
-	Progress *progress      `json:"progress"`
-	Problem  *problem       `json:"problem"`
-	Summary  *replaySummary `json:"summary"`
+	Summary *replaySummary `json:"summary"`
 }
 
 type replayedPV struct {
@@ -120,13 +115,11 @@ type replayReport struct {
 	json     bool
 	dry      bool
 	rebuild  bool
-	bar      *bar // nil: no terminal
+	streamReport
 
-	id      string
 	told    int
 	hidden  int // PVs that are not told one by one
 	why     map[string]string
-	whole   error
 	summary *replaySummary
 }
 
@@ -159,15 +152,9 @@ func (r *replayReport) read(stream io.Reader) error {
 
 func (r *replayReport) take(line replayLine) {
 	switch {
-	case line.Change != nil:
-		r.id = line.Change.ID
-		r.bar.show(progress{0, line.Change.Total})
-	case line.Progress != nil:
-		r.bar.show(*line.Progress)
 	case line.Summary != nil:
 		r.summary = line.Summary
-	case line.Problem != nil && line.PV == "":
-		r.whole = errors.New(line.Problem.text())
+	case r.took(line.streamLine, line.PV):
 	case line.PV != "":
 		r.pv(line)
 	}
